@@ -1,0 +1,126 @@
+"""Boxes and masks in pixel coordinates, pure numpy.
+
+Boxes are `xyxy` float32 with x to the right and y down; x2 and y2 are exclusive, so that a single pixel at (3, 4) is the
+box (3, 4, 4, 5). Functions take (N, 4) arrays unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskPatch:
+    """A binary mask stored as the smallest useful cut-out of its image.
+
+    A 10-pixel target in a 1920x1080 image needs 100 bytes this way instead of 2 MB.
+
+    Attributes:
+        x: column of the patch's left edge in the image; may not be negative.
+        y: row of the patch's top edge in the image; may not be negative.
+        pixels: bool, shape (patch height, patch width).
+    """
+
+    x: int
+    y: int
+    pixels: BoolArray
+
+    @property
+    def area(self) -> int:
+        """Number of set pixels."""
+        return int(np.count_nonzero(self.pixels))
+
+    def box(self) -> FloatArray | None:
+        """Tight box round the set pixels, float32 (4,), or None if no pixel is set."""
+        columns = np.flatnonzero(self.pixels.any(axis=0))
+        if columns.size == 0:
+            return None
+        rows = np.flatnonzero(self.pixels.any(axis=1))
+        return np.array(
+            [self.x + columns[0], self.y + rows[0], self.x + columns[-1] + 1, self.y + rows[-1] + 1], dtype=np.float32
+        )
+
+    def full(self, height: int, width: int) -> BoolArray:
+        """The mask in an image of the given size, bool (height, width)."""
+        image = np.zeros((height, width), dtype=np.bool_)
+        self.paint(image, True)
+        return image
+
+    def paint(self, image: npt.NDArray[np.generic], value: float | bool) -> None:
+        """Set the mask's pixels of `image` (height, width[, channels]) to `value`, in place."""
+        rows = slice(self.y, min(self.y + self.pixels.shape[0], image.shape[0]))
+        columns = slice(self.x, min(self.x + self.pixels.shape[1], image.shape[1]))
+        pixels = self.pixels[: max(rows.stop - rows.start, 0), : max(columns.stop - columns.start, 0)]
+        image[rows, columns][pixels] = value
+
+    @staticmethod
+    def from_full(mask: npt.NDArray[np.generic]) -> MaskPatch:
+        """Cut the tight patch out of a whole-image mask (height, width); non-zero is set."""
+        pixels = np.asarray(mask) != 0
+        columns, rows = np.flatnonzero(pixels.any(axis=0)), np.flatnonzero(pixels.any(axis=1))
+        if columns.size == 0:
+            return MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_))
+        x1, x2, y1, y2 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+        return MaskPatch(int(x1), int(y1), np.ascontiguousarray(pixels[y1:y2, x1:x2]))
+
+
+def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
+    """Any box-like input as a float32 (N, 4) array; an empty input gives shape (0, 4)."""
+    return np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def box_centers(boxes: npt.ArrayLike) -> FloatArray:
+    """Centres (x, y) in pixels, float32 (N, 2)."""
+    array = as_boxes(boxes)
+    return (array[:, :2] + array[:, 2:]) / 2
+
+
+def box_sizes(boxes: npt.ArrayLike) -> FloatArray:
+    """Widths and heights in pixels, float32 (N, 2)."""
+    array = as_boxes(boxes)
+    return array[:, 2:] - array[:, :2]
+
+
+def box_areas(boxes: npt.ArrayLike) -> FloatArray:
+    """Areas in square pixels, float32 (N,); inverted boxes have area 0."""
+    return np.prod(np.maximum(box_sizes(boxes), 0), axis=1, dtype=np.float32)
+
+
+def clip_boxes(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
+    """Boxes cut to the image, float32 (N, 4); a box outside becomes empty at the border."""
+    array = as_boxes(boxes).copy()
+    array[:, 0::2] = np.clip(array[:, 0::2], 0, width)
+    array[:, 1::2] = np.clip(array[:, 1::2], 0, height)
+    return array
+
+
+def pairwise_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+    """Intersection over union of every pair, float32 (N, M) in [0, 1]."""
+    a, b = as_boxes(first), as_boxes(second)
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
+    union = box_areas(a)[:, None] + box_areas(b)[None, :] - intersection
+    return (intersection / np.maximum(union, 1e-9)).astype(np.float32)
+
+
+def pairwise_wasserstein(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+    """Normalised Gaussian Wasserstein similarity of every pair, float32 (N, M) in (0, 1].
+
+    Boxes are taken as 2-D Gaussians, so that two 6 px boxes 4 px apart still have a graded similarity where IoU is 0.
+    The distance is scaled by the mean size of the pair instead of a data set's constant, which makes the value
+    independent of the image's resolution. Idea: Wang et al., "A Normalized Gaussian Wasserstein Distance for Tiny
+    Object Detection", 2021.
+    """
+    a, b = as_boxes(first), as_boxes(second)
+    centers = ((box_centers(a)[:, None] - box_centers(b)[None]) ** 2).sum(axis=2)
+    size_a, size_b = np.maximum(box_sizes(a), 1e-3), np.maximum(box_sizes(b), 1e-3)
+    shapes = ((size_a[:, None] - size_b[None]) ** 2).sum(axis=2) / 4
+    scale = np.sqrt(np.sqrt(size_a.prod(axis=1))[:, None] * np.sqrt(size_b.prod(axis=1))[None])
+    return np.exp(-np.sqrt(centers + shapes) / np.maximum(scale, 1.0)).astype(np.float32)
