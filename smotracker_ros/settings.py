@@ -1,0 +1,143 @@
+"""Settings of the tracker, each with its meaning and range in one place.
+
+The command line, the YAML files in `config/`, and the node's declared parameters are all derived from
+:class:`TrackerSettings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A setting with an unknown name, a wrong type or a value out of range."""
+
+
+def _setting(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    dynamic: bool = True,
+) -> Any:
+    """A dataclass field with what a user needs to know. `dynamic`: may change while the tracker runs."""
+    metadata = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "dynamic": dynamic,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """Everything that a preset fixes. Each field's metadata holds description, minimum, maximum, choices, dynamic."""
+
+    detector_weights: str = _setting(
+        "", "YOLO weights (.pt of ultralytics); empty: the embedded YOLOv10n.", dynamic=False
+    )
+    detector_image_size: int = _setting(
+        0,
+        "Longer side in pixels at which the detector sees a frame; 0: the frame's own, at most 640.",
+        minimum=0,
+        maximum=4096,
+    )
+    detector_confidence: float = _setting(
+        0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    )
+    masklet_weights: str = _setting(
+        "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
+    )
+    masklet_image_size: int = _setting(
+        0,
+        "Side in pixels at which SAM2 sees a window or a frame; 0: 256 for official checkpoints, the model's own for nano.",
+        minimum=0,
+        maximum=2048,
+        dynamic=False,
+    )
+    masklet_mode: str = _setting(
+        "auto",
+        "What SAM2 looks at: a window round each target, the whole frame, or by target size and cost.",
+        choices=("auto", "windows", "whole_frame"),
+    )
+    window_factor: float = _setting(
+        3.6, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
+    )
+    memory_policy: str = _setting(
+        "motion_aware",
+        "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree.",
+        choices=("fifo", "motion_aware"),
+    )
+    device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
+    clip_length: int = _setting(
+        12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
+    )
+    adaptive_clips: bool = _setting(
+        True, "Run the detector earlier when a masklet is uncertain or none is alive."
+    )
+    birth_confidence: float = _setting(
+        0.35, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
+    )
+    confirmations: int = _setting(
+        2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
+    )
+    tentative_misses: int = _setting(
+        2, "Detector passes in a row that a TENTATIVE masklet may go undetected before it is removed.",
+        minimum=1, maximum=50,
+    )
+    confirmed_misses: int = _setting(
+        8, "Detector passes in a row that a CONFIRMED masklet may go undetected before it becomes LOST.",
+        minimum=1, maximum=1000,
+    )
+    lost_seconds: float = _setting(
+        5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
+    )
+    max_live_tracks: int = _setting(
+        64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
+    )
+    max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
+    box_convention: str = _setting(
+        "detector",
+        "Reported boxes: as loose as the detector's, or tight round the mask.",
+        choices=("detector", "mask"),
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_setting(field, getattr(self, field.name))
+
+    def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
+        """A copy with some settings changed.
+
+        Raises:
+            SettingsError: if a name is unknown or a value is not allowed.
+        """
+        names = {field.name for field in dataclasses.fields(self)}
+        unknown = sorted(set(overrides) - names)
+        if unknown:
+            raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
+        return dataclasses.replace(self, **dict(overrides))
+
+
+def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
+    """Check one value against its field of :class:`TrackerSettings`.
+
+    Raises:
+        SettingsError: naming the setting, the value and what is allowed.
+    """
+    expected = type(field.default)
+    is_number = expected is float and isinstance(value, int) and not isinstance(value, bool)
+    if not is_number and type(value) is not expected:
+        raise SettingsError(f"{field.name} must be of type {expected.__name__}, not {type(value).__name__} ({value!r})")
+    minimum, maximum, choices = (field.metadata[key] for key in ("minimum", "maximum", "choices"))
+    if choices and value not in choices:
+        raise SettingsError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+    if minimum is not None and not minimum <= value <= maximum:
+        raise SettingsError(f"{field.name} must lie in [{minimum}, {maximum}], not {value!r}")
