@@ -6,7 +6,7 @@ Infrared scenes have one channel until the end, visible scenes three (RGB).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -66,6 +66,9 @@ class Background:
     horizon: float
     sky_level: float
     foreground_level: float
+    _still: tuple[npt.NDArray[np.float64], UInt8Array, UInt8Array | None, FloatArray | None, int] | None = field(
+        default=None, init=False, repr=False
+    )  # the layers as last warped, kept while the camera rests
 
     def view(
         self, matrix: npt.NDArray[np.float64], frame: int, width: int, height: int
@@ -82,22 +85,39 @@ class Background:
             The image, uint8 (height, width[, 3]), and the alphas of clouds and foreground, float32 (height, width),
             each None where the scene has none.
         """
-        image = _warp(self.sky, matrix, width, height)
-        clouds = foreground = None
+        still = self._still is not None and np.array_equal(self._still[0], matrix)
+        if self._still is None or not still:
+            self._still = (matrix.copy(), *self._fixed_layers(matrix, width, height))
+        _, sky, front, foreground, top = self._still
+        image = sky.copy()
+        clouds = None
         if self.cloud_alpha is not None and self.cloud_color is not None:
             drift = matrix.copy()
             drift[:, 2] -= matrix[:, 0] * self.cloud_speed * frame
             clouds = _warp(self.cloud_alpha, drift, width, height)
             image = cv2.blendLinear(image, _warp(self.cloud_color, drift, width, height), 1 - clouds, clouds)
-        if self.foreground_alpha is not None and self.foreground is not None:
-            foreground = _warp(self.foreground_alpha, matrix, width, height)
-            rows = np.flatnonzero(foreground.max(axis=1) > 0)
-            if rows.size:
-                top = int(rows[0])
-                alpha = foreground[top:]
-                front = _warp(self.foreground, matrix, width, height)[top:]
-                image[top:] = cv2.blendLinear(np.ascontiguousarray(image[top:]), front, 1 - alpha, alpha)
+        if front is not None and foreground is not None:
+            alpha = foreground[top:]
+            image[top:] = cv2.blendLinear(np.ascontiguousarray(image[top:]), front, 1 - alpha, alpha)
         return image, clouds, foreground
+
+    def _fixed_layers(
+        self, matrix: npt.NDArray[np.float64], width: int, height: int
+    ) -> tuple[UInt8Array, UInt8Array | None, FloatArray | None, int]:
+        """Warped sky, foreground below row `top`, alpha of the foreground (whole frame), and `top`."""
+        sky = _warp(self.sky, matrix, width, height)
+        if self.foreground_alpha is None or self.foreground is None:
+            return sky, None, None, height
+        highest = float(np.argmax(self.foreground_alpha.max(axis=1) > 0))
+        corners = np.array([[0.0, highest, 1.0], [self.sky.shape[1], highest, 1.0]]) @ matrix.T
+        top = int(np.clip(np.floor(corners[:, 1].min()) - 1, 0, height))
+        alpha = np.zeros((height, width), dtype=np.float32)
+        if top >= height:
+            return sky, None, alpha, top
+        lower = matrix.copy()
+        lower[1, 2] -= top
+        alpha[top:] = _warp(self.foreground_alpha, lower, width, height - top)
+        return sky, _warp(self.foreground, lower, width, height - top), alpha, top
 
 
 def _warp(layer: npt.NDArray[np.generic], matrix: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray:
@@ -153,7 +173,8 @@ def _sky(
         return np.clip(sky, 0, 255).astype(np.uint8)
     kind = rng.random()
     if kind < 0.6:
-        zenith = np.array([rng.uniform(25, 110), rng.uniform(80, 150), rng.uniform(150, 225)])
+        blue = rng.uniform(130, 225)
+        zenith = blue * np.array([rng.uniform(0.2, 0.5), rng.uniform(0.52, 0.68), 1.0])
         low = zenith * 0.4 + np.array([170, 195, 225]) * rng.uniform(0.4, 0.6)
     elif kind < 0.85:
         grey = rng.uniform(110, 225)
@@ -180,9 +201,10 @@ def _clouds(
     extra = int(abs(speed) * frames) + 2
     wide = width + extra
     # Noise is stretched horizontally as clouds near the horizon are; half resolution suffices for soft things.
-    shape = (height // 2 + 1, wide // 2 + 1)
-    noise = fractal_noise(shape[0], shape[1], rng.uniform(40, 130) * unit, 6, rng, rng.uniform(0.45, 0.65))
-    softness, coverage = rng.uniform(0.15, 1.6), rng.uniform(-0.3, 1.3)
+    stretch = rng.uniform(2.5, 7.0)
+    shape = (height // 2 + 1, int(wide / stretch) + 1)
+    noise = fractal_noise(shape[0], shape[1], rng.uniform(40, 110) * unit, 7, rng, rng.uniform(0.5, 0.75))
+    softness, coverage = rng.uniform(0.3, 2.5), rng.uniform(-0.6, 1.2)
     density = np.clip((noise - coverage) / softness, 0, 1)
     density = density * density * (3 - 2 * density) * rng.uniform(0.3, 1.0)
     alpha = cv2.resize(density.astype(np.float32), (wide, height), interpolation=cv2.INTER_LINEAR)
@@ -220,14 +242,15 @@ def _foreground(
         cv2.line(mask, (int(x), height), (int(x + rng.normal(0, 4)), int(top)), 255, int(rng.integers(1, 4)), cv2.LINE_AA)
     texture = fractal_noise(height, width, 24 * unit, 5, rng, 0.8)
     streaks = cv2.resize(rng.standard_normal((1, width)).astype(np.float32), (width, height))
-    texture = 0.7 * texture + 0.5 * streaks
+    texture = 0.7 * texture
     below = np.clip((np.arange(height, dtype=np.float32) - horizon) / (0.2 * 512 * unit), 0, 1)[:, None]
+    texture = texture + 0.6 * streaks * (1 - below)  # trunks show in the tree line, not in the ground
     if infrared:
         level = rng.uniform(120, 235) if rng.random() < 0.85 else rng.uniform(20, 60)
         color = level + texture * rng.uniform(8, 35) - below * rng.uniform(0, 110) + shade
     else:
-        base = np.array([rng.uniform(40, 120), rng.uniform(45, 115), rng.uniform(35, 90)]) * rng.uniform(0.4, 1.1)
-        ground = np.array([rng.uniform(70, 140), rng.uniform(90, 140), rng.uniform(50, 90)])
+        base = rng.uniform(25, 110) * np.array([1.0, rng.uniform(0.85, 1.1), rng.uniform(0.65, 0.95)])
+        ground = rng.uniform(70, 140) * np.array([rng.uniform(0.8, 1.1), 1.0, rng.uniform(0.6, 0.8)])
         color = base + (ground - base) * below[:, :, None] + (texture * rng.uniform(6, 22) + shade)[:, :, None]
     alpha = cv2.GaussianBlur(mask, (0, 0), 0.6).astype(np.float32) / 255
     return alpha, np.clip(color, 0, 255).astype(np.uint8)
@@ -250,12 +273,16 @@ def _building(
 
 def _tree(mask: UInt8Array, x: float, y: float, reach: float, rng: np.random.Generator) -> None:
     """A bare tree: branches that fork, drawn in place; its gaps let targets shine through."""
-    stack = [(x, y, -np.pi / 2 + rng.normal(0, 0.1), reach * 0.45, max(reach / 22, 1.0), 0)]
+    stack = [(x, y, -np.pi / 2 + rng.normal(0, 0.1), reach * 0.3, max(reach / 26, 1.0), 0)]
     while stack:
         x1, y1, angle, length, thickness, depth = stack.pop()
         x2, y2 = x1 + np.cos(angle) * length, y1 + np.sin(angle) * length
         ends = [(round(x1 * 8), round(y1 * 8)), (round(x2 * 8), round(y2 * 8))]
         cv2.line(mask, ends[0], ends[1], 255, max(round(thickness), 1), cv2.LINE_AA, 3)
-        if depth < 5 and length > 2:
-            for turn in rng.normal(0, 0.5, 2 + (depth == 0)):
-                stack.append((x2, y2, angle + turn, length * rng.uniform(0.6, 0.85), thickness * 0.65, depth + 1))
+        if depth < 6 and length > 2:
+            # One branch goes on nearly straight, others leave it at different heights.
+            stack.append((x2, y2, angle + rng.normal(0, 0.15), length * 0.8, thickness * 0.65, depth + 1))
+            for turn in rng.normal(0, 0.7, 1 + (depth < 2)):
+                share = rng.uniform(0.4, 1.0)
+                fork = (x1 + (x2 - x1) * share, y1 + (y2 - y1) * share)
+                stack.append((*fork, angle + turn, length * rng.uniform(0.5, 0.8), thickness * 0.5, depth + 1))

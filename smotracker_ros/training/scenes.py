@@ -253,7 +253,7 @@ def _render_frame(
     if np.abs(camera_smear).max() > 1.5:
         image = cv2.filter2D(image, -1, line_kernel((float(camera_smear[0]), float(camera_smear[1]))))
     labels = np.zeros((height, width), dtype=np.uint16)
-    areas = np.zeros(len(targets), dtype=np.int64)
+    drawn = []
     for number, target in enumerate(targets):
         patch = _target_patch(target, index, matrix, previous, sensor, settings.fps)
         occluders = [
@@ -261,9 +261,9 @@ def _render_frame(
             for layer, hides in ((clouds, target.behind_clouds), (foreground, target.behind_foreground))
             if hides and layer is not None
         ]
-        areas[number] = _composite(image, labels, number + 1, target, patch, occluders)
+        drawn.append(_composite(image, labels, number + 1, target, patch, occluders))
     image = _expose(image, sensor, rng)
-    return _truth(image, labels, areas, targets)
+    return _truth(image, labels, drawn, targets)
 
 
 def _target_patch(
@@ -304,18 +304,23 @@ def _composite(
     target: _Target,
     patch: Patch,
     occluders: list[npt.NDArray[np.float32]],
-) -> int:
-    """Blend a patch into image and labels in place; return the number of pixels that the whole silhouette has."""
+) -> tuple[int, tuple[slice, slice]]:
+    """Blend a patch into image and labels in place.
+
+    Returns:
+        The number of pixels that the whole silhouette has, and the rows and columns of the frame that were touched.
+    """
     peak = float(patch.alpha.max())
+    nowhere = (slice(0, 0), slice(0, 0))
     if peak < 0.02:
-        return 0
+        return 0, nowhere
     silhouette_pixels = patch.alpha > 0.5 * peak
     area = int(np.count_nonzero(silhouette_pixels))
     height, width = labels.shape
     x1, y1 = max(patch.x, 0), max(patch.y, 0)
     x2, y2 = min(patch.x + patch.alpha.shape[1], width), min(patch.y + patch.alpha.shape[0], height)
     if x1 >= x2 or y1 >= y2:
-        return area
+        return area, nowhere
     inside = (slice(y1 - patch.y, y2 - patch.y), slice(x1 - patch.x, x2 - patch.x))
     place = (slice(y1, y2), slice(x1, x2))
     alpha, visible = patch.alpha[inside], silhouette_pixels[inside]
@@ -333,7 +338,7 @@ def _composite(
     blended = region + alpha[:, :, None] * (color - region)
     image[place] = np.clip(blended + 0.5, 0, 255).astype(np.uint8).reshape(image[place].shape)
     labels[place][visible] = target_id
-    return area
+    return area, place
 
 
 def _expose(image: npt.NDArray[np.uint8], sensor: _Sensor, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -354,21 +359,19 @@ def _expose(image: npt.NDArray[np.uint8], sensor: _Sensor, rng: np.random.Genera
 def _truth(
     image: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint16],
-    areas: npt.NDArray[np.int64],
+    drawn: list[tuple[int, tuple[slice, slice]]],
     targets: list[_Target],
 ) -> SceneFrame:
     """Boxes and visibilities out of the label image."""
-    rows, columns = np.nonzero(labels)
-    owners = labels[rows, columns]
     ids, boxes, visibility = [], [], []
-    for number in range(1, len(targets) + 1):
-        own = owners == number
-        if not own.any():
+    for number, (area, place) in enumerate(drawn, start=1):
+        rows, columns = np.nonzero(labels[place] == number)
+        if rows.size == 0:
             continue
-        x, y = columns[own], rows[own]
+        x, y = columns + place[1].start, rows + place[0].start
         ids.append(number)
         boxes.append((x.min(), y.min(), x.max() + 1, y.max() + 1))
-        visibility.append(len(x) / max(int(areas[number - 1]), 1))
+        visibility.append(len(x) / max(area, 1))
     return SceneFrame(
         image=image,
         label_image=labels,

@@ -1,0 +1,134 @@
+"""Labelled real clips: one folder per sequence with `video.mp4`, `seqinfo.ini` and `gt/gt.txt`.
+
+Labels are MOTChallenge rows `frame,id,x,y,w,h,flag,class,visibility`, frame 1-based, x and y as `coordBase` in
+`seqinfo.ini` says (0 for our own data).
+"""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from smotracker_ros.frames import UInt8Image
+from smotracker_ros.geometry import FloatArray, as_boxes
+
+CLASS_NAMES = {1: "drone", 2: "bird", 3: "airplane", 4: "helicopter"}
+
+
+class ClipError(ValueError):
+    """A sequence folder that cannot be read; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one frame.
+
+    Attributes:
+        ids: int64 (N,), constant per object within a shot.
+        boxes: float32 (N, 4), xyxy pixels, 0-based.
+        class_ids: int64 (N,), 1 drone, 2 bird, 3 airplane, 4 helicopter.
+    """
+
+    ids: np.ndarray
+    boxes: FloatArray
+    class_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled sequence.
+
+    Attributes:
+        name: name of its folder.
+        video: path of the video file.
+        size: (height, width) in pixels.
+        fps: frames per second.
+        length: number of frames.
+        cuts: 0-based indices of the first frames of new shots, where ids restart.
+        labels: one entry per frame, ignored boxes left out.
+    """
+
+    name: str
+    video: Path
+    size: tuple[int, int]
+    fps: float
+    length: int
+    cuts: tuple[int, ...]
+    labels: tuple[Labels, ...]
+
+    def images(self) -> Iterator[UInt8Image]:
+        """Decode the video: uint8 RGB (height, width, 3), frame by frame.
+
+        Raises:
+            ClipError: if the video cannot be opened.
+        """
+        capture = cv2.VideoCapture(str(self.video))
+        if not capture.isOpened():
+            raise ClipError(f"{self.video}: cannot be opened as a video")
+        try:
+            for _ in range(self.length):
+                good, image = capture.read()
+                if not good:
+                    return
+                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        finally:
+            capture.release()
+
+    def shot_of(self, frame: int) -> int:
+        """Number of the shot that the 0-based frame lies in."""
+        return int(np.searchsorted(np.asarray(self.cuts), frame, side="right"))
+
+
+def read_clip(directory: Path, labels_name: str = "gt.txt") -> Clip:
+    """Read the description and labels of one sequence folder; the video is opened only by :meth:`Clip.images`.
+
+    Args:
+        directory: the sequence's folder.
+        labels_name: file in `gt/`, e.g. "gt_label.txt" for the loose convention of composed clips.
+
+    Raises:
+        ClipError: if a file is missing or broken.
+    """
+    parser = configparser.ConfigParser()
+    if not parser.read(directory / "seqinfo.ini") or "Sequence" not in parser:
+        raise ClipError(f"{directory}: no seqinfo.ini with a [Sequence] section")
+    info = parser["Sequence"]
+    path = directory / "gt" / labels_name
+    try:
+        rows = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
+        length, base = int(info["seqLength"]), float(info.get("coordBase", "1"))
+        size = (int(info["imHeight"]), int(info["imWidth"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise ClipError(f"{path}: {error}") from error
+    labels = []
+    for frame in range(1, length + 1):
+        found = rows[(rows[:, 0] == frame) & (rows[:, 6] != 0)] if rows.size else np.zeros((0, 9))
+        boxes = np.column_stack([found[:, 2:4], found[:, 2:4] + found[:, 4:6]]) - base
+        labels.append(Labels(found[:, 1].astype(np.int64), as_boxes(boxes), found[:, 7].astype(np.int64)))
+    cuts = tuple(int(cut) - 1 for cut in info.get("cuts", "").replace(",", " ").split())
+    return Clip(
+        name=directory.name,
+        video=directory / info.get("video", "video.mp4"),
+        size=size,
+        fps=float(info.get("frameRate", "30")),
+        length=length,
+        cuts=cuts,
+        labels=tuple(labels),
+    )
+
+
+def read_clips(root: Path, pattern: str = "*", labels_name: str = "gt.txt") -> list[Clip]:
+    """Read all sequence folders below `root` whose names match the pattern, sorted by name.
+
+    Raises:
+        ClipError: if there is none, or one is broken.
+    """
+    clips = [read_clip(info.parent, labels_name) for info in sorted(root.glob(f"{pattern}/seqinfo.ini"))]
+    if not clips:
+        raise ClipError(f"{root}: no sequence folder (with seqinfo.ini) matches {pattern!r}")
+    return clips

@@ -1,0 +1,223 @@
+"""Random training sequences for the masklet network, drawn from prepared track crops.
+
+A sequence is what the propagator will meet: windows that follow the target with the errors that a tracker makes, time
+steps from one frame to half a second (so that memories are old as well as fresh), look-alikes that cross, and targets
+that vanish and return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from smotracker_ros.geometry import FloatArray
+from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops
+
+# steps between sampled frames, in stored frames
+_STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One training sequence of T windows.
+
+    Attributes:
+        images: uint8 (T, S, S, 3).
+        masks: bool (T, S, S); all False where the target is not visible.
+        boxes: float32 (T, 4), loose label boxes in window pixels, NaN where the target is not visible.
+        weights: float32 (T,), trust in each mask.
+    """
+
+    images: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.bool_]
+    boxes: FloatArray
+    weights: npt.NDArray[np.float32]
+
+
+def _window(image: npt.NDArray[np.uint8], center: npt.NDArray[np.float64], side: float, size: int, mask: bool) -> np.ndarray:
+    zoom = size / side
+    shift = size / 2 - zoom * center
+    matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+    flags = cv2.INTER_LINEAR if zoom >= 1 or mask else cv2.INTER_AREA
+    source = image * np.uint8(255) if mask else image
+    return cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+class SequenceSampler:
+    """Draws sequences.
+
+    Args:
+        tracks: prepared material.
+        size: side S of the windows in pixels.
+        rendered_share: share of sequences from rendered scenes.
+    """
+
+    def __init__(self, tracks: list[TrackCrops], size: int, rendered_share: float = 0.45) -> None:
+        self.real = [t for t in tracks if not t.rendered]
+        self.rendered = [t for t in tracks if t.rendered]
+        self.size = size
+        self.rendered_share = rendered_share if self.rendered and self.real else float(bool(self.rendered))
+
+    def draw(self, length: int, rng: np.random.Generator) -> Sequence:
+        """One random sequence of `length` windows whose target is visible in the first."""
+        while True:
+            pool = self.rendered if rng.random() < self.rendered_share else self.real
+            track = pool[int(rng.integers(len(pool)))]
+            low, high = _STEPS[int(rng.integers(len(_STEPS)))]
+            indices = np.concatenate([[0], np.cumsum(rng.integers(low, high + 1, length - 1))])
+            if indices[-1] >= len(track.states):
+                indices = np.arange(length)
+            if indices[-1] >= len(track.states):
+                continue
+            indices = indices + int(rng.integers(len(track.states) - indices[-1]))
+            if rng.random() < 0.3:
+                indices = indices[::-1]
+            if track.states[indices[0]] != ABSENT:
+                sequence = self._cut(track, indices, rng)
+                if sequence.masks[0].sum() >= 6:
+                    return sequence
+
+    def _cut(self, track: TrackCrops, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Sequence:
+        size, length = self.size, len(indices)
+        crop_side = track.images.shape[1]
+        side = float(np.clip(track.size * rng.uniform(2.6, 5.5), 20, crop_side))
+        zoom = size / side
+        offsets = np.zeros((length, 2))
+        offsets[0] = rng.normal(0, 0.03, 2) * side
+        for t in range(1, length):
+            offsets[t] = 0.5 * offsets[t - 1] + rng.normal(0, 0.045, 2) * side
+            if rng.random() < 0.12:
+                offsets[t] += rng.uniform(-0.22, 0.22, 2) * side
+        sides = side * np.exp(np.cumsum(rng.normal(0, 0.02, length)))
+        centers = crop_side / 2 + offsets
+        vanish = self._absences(length, rng) if not track.rendered else np.zeros(length, dtype=bool)
+        images, masks, boxes = [], [], np.full((length, 4), np.nan, dtype=np.float32)
+        for t, index in enumerate(indices):
+            image, state = track.images[index], track.states[index]
+            mask = np.zeros((size, size), dtype=bool)
+            if state != ABSENT and vanish[t]:
+                hole = np.zeros(image.shape, dtype=np.uint8)
+                x1, y1, x2, y2 = np.round(track.boxes[index] + [-1, -1, 1, 1]).astype(int)
+                hole[max(y1, 0) : y2, max(x1, 0) : x2] = 1
+                image = cv2.inpaint(np.ascontiguousarray(image), hole, 2, cv2.INPAINT_TELEA)
+            elif state != ABSENT:
+                mask = _window(track.masks[index], centers[t], sides[t], size, True) > 127
+                center = np.tile(centers[t], 2)
+                boxes[t] = (track.boxes[index] - center) * (size / sides[t]) + size / 2
+            images.append(_window(image, centers[t], sides[t], size, False).astype(np.float32))
+            masks.append(mask)
+        stack, truth = np.stack(images), np.stack(masks)
+        if rng.random() < 0.4:
+            self._cross(stack, truth, zoom, rng)
+        faint = truth.reshape(length, -1).sum(1) < 4
+        truth[faint] = False
+        boxes[faint] = np.nan
+        weights = np.where(track.states[indices] == DOUBTFUL, 0.3, 1.0).astype(np.float32)
+        return self._augment(stack, truth, boxes, weights, rng)
+
+    @staticmethod
+    def _absences(length: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        vanish = np.zeros(length, dtype=bool)
+        if rng.random() < 0.3 and length > 2:
+            start = int(rng.integers(1, length))
+            vanish[start : start + int(rng.integers(1, length))] = True
+        return vanish
+
+    def _cross(
+        self, images: FloatArray, masks: npt.NDArray[np.bool_], zoom: float, rng: np.random.Generator
+    ) -> None:
+        """Let a target of another clip fly through the windows, before or behind the tracked one; in place."""
+        length, size = len(images), self.size
+        other = self.real[int(rng.integers(len(self.real)))] if self.real else self.rendered[0]
+        index = int(rng.integers(len(other.states)))
+        if other.states[index] == ABSENT:
+            return
+        grey, shape = other.images[index].astype(np.float32), other.masks[index].astype(np.float32)
+        sky = float(np.median(grey[shape == 0]))
+        scale = zoom * float(np.clip(rng.lognormal(0, 0.3), 0.5, 1.8))
+        if rng.random() < 0.5:  # as large as the tracked target, the hardest look-alike
+            scale = np.sqrt(max(masks[0].sum(), 6) / max(shape.sum(), 3))
+        start, end = rng.uniform(-0.1, 1.1, 2) * size, rng.uniform(-0.1, 1.1, 2) * size
+        if rng.random() < 0.6:  # aim at the target of some frame
+            meeting = int(rng.integers(1, length))
+            rows, columns = np.nonzero(masks[meeting])
+            if rows.size:
+                goal = np.array([columns.mean(), rows.mean()]) + rng.normal(0, 4, 2)
+                end = start + (goal - start) * (length - 1) / max(meeting, 1)
+        contrast = rng.uniform(0.6, 1.3) * (1 if rng.random() < 0.8 else -1)
+        in_front = rng.random() < 0.5
+        soft = cv2.GaussianBlur(cv2.dilate(shape, np.ones((3, 3), np.uint8)), (0, 0), 0.8)
+        for t in range(length):
+            place = start + (end - start) * t / max(length - 1, 1)
+            shift = place - scale * grey.shape[0] / 2
+            matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+            added = cv2.warpAffine((grey - sky) * soft, matrix, (size, size), flags=cv2.INTER_LINEAR)
+            covered = cv2.warpAffine(shape, matrix, (size, size), flags=cv2.INTER_LINEAR) > 0.5
+            if in_front:
+                background = float(np.median(images[t]))
+                images[t][covered] = background
+                masks[t] &= ~covered
+            else:
+                added[masks[t]] = 0
+            images[t] += contrast * added
+
+    @staticmethod
+    def _augment(
+        images: FloatArray,
+        masks: npt.NDArray[np.bool_],
+        boxes: FloatArray,
+        weights: npt.NDArray[np.float32],
+        rng: np.random.Generator,
+    ) -> Sequence:
+        size = images.shape[1]
+        if rng.random() < 0.5:
+            images, masks = images[:, :, ::-1], masks[:, :, ::-1]
+            boxes = np.stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]], axis=1)
+        if rng.random() < 0.2:
+            images, masks = images[:, ::-1], masks[:, ::-1]
+            boxes = np.stack([boxes[:, 0], size - boxes[:, 3], boxes[:, 2], size - boxes[:, 1]], axis=1)
+        if rng.random() < 0.25:
+            images = 255 - images
+        mean = images.mean()
+        images = (images - mean) * rng.uniform(0.55, 1.5) + np.clip(mean + rng.uniform(-40, 40), 15, 240)
+        images = images + rng.normal(0, 2, (len(images), 1, 1))
+        if rng.random() < 0.3:
+            images = images + rng.standard_normal(images.shape, dtype=np.float32) * rng.uniform(1, 6)
+        color = np.repeat(images[..., None], 3, axis=3)
+        if rng.random() < 0.4:  # visible cameras have a tinted sky; the targets in the crops are grey
+            color = color * rng.uniform(0.75, 1.25, 3) + rng.uniform(-12, 12, 3)
+        return Sequence(
+            np.clip(color, 0, 255).astype(np.uint8), np.ascontiguousarray(masks), boxes.astype(np.float32), weights
+        )
+
+
+class SequenceStream(IterableDataset[dict[str, torch.Tensor]]):
+    """Endless batches for a DataLoader (`batch_size=None`); every worker has a random stream of its own.
+
+    Args:
+        sampler: where sequences come from.
+        batch: sequences per batch.
+        length: windows per sequence.
+        seed: seed of this stream.
+    """
+
+    def __init__(self, sampler: SequenceSampler, batch: int, length: int, seed: int) -> None:
+        self.sampler, self.batch, self.length, self.seed = sampler, batch, length, seed
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Batches of images (B, T, S, S, 3), masks (B, T, S, S), boxes (B, T, 4) and weights (B, T)."""
+        cv2.setNumThreads(1)
+        worker = get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            drawn = [self.sampler.draw(self.length, rng) for _ in range(self.batch)]
+            yield {
+                name: torch.from_numpy(np.stack([getattr(sequence, name) for sequence in drawn]))
+                for name in ("images", "masks", "boxes", "weights")
+            }
