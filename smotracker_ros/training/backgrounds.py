@@ -176,7 +176,7 @@ def _sky(
         blue = rng.uniform(130, 225)
         zenith = blue * np.array([rng.uniform(0.2, 0.5), rng.uniform(0.52, 0.68), 1.0])
         low = zenith * 0.4 + np.array([170, 195, 225]) * rng.uniform(0.4, 0.6)
-    elif kind < 0.85:
+    elif kind < 0.92:
         grey = rng.uniform(110, 225)
         zenith = grey + rng.normal(0, 5, 3)
         low = zenith + rng.uniform(-30, 25)

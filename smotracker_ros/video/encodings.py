@@ -1,0 +1,151 @@
+"""Pixels of ROS images: from the bytes of a message to an RGB array, without ROS.
+
+The encodings are those of `sensor_msgs/image_encodings.hpp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from smotracker_ros.frames import FrameError, UInt8Image, to_rgb8
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How one encoding lies in memory: `channels` values of `dtype` per pixel, and the way to RGB."""
+
+    dtype: str
+    channels: int
+    convert: Callable[[Array], Array]
+
+
+def _color(code: int) -> Callable[[Array], Array]:
+    return lambda image: cv2.cvtColor(image, code)
+
+
+def _same(image: Array) -> Array:
+    return image
+
+
+def _every_other(image: Array, code: int) -> Array:
+    if image.shape[1] % 2:
+        raise FrameError(f"4:2:2 images need an even width, got {image.shape[1]}")
+    return cv2.cvtColor(image, code)
+
+
+# OpenCV names a Bayer pattern by its second row, second and third column; ROS by its upper left corner.
+_ENCODINGS = {
+    "mono8": _Encoding("u1", 1, _same),
+    "8UC1": _Encoding("u1", 1, _same),
+    "mono16": _Encoding("u2", 1, _same),
+    "16UC1": _Encoding("u2", 1, _same),
+    "32FC1": _Encoding("f4", 1, _same),
+    "rgb8": _Encoding("u1", 3, _same),
+    "rgba8": _Encoding("u1", 4, _same),
+    "bgr8": _Encoding("u1", 3, _color(cv2.COLOR_BGR2RGB)),
+    "8UC3": _Encoding("u1", 3, _color(cv2.COLOR_BGR2RGB)),
+    "bgra8": _Encoding("u1", 4, _color(cv2.COLOR_BGRA2RGB)),
+    "yuv422": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
+    "yuyv": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
+    "bayer_rggb8": _Encoding("u1", 1, _color(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr8": _Encoding("u1", 1, _color(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg8": _Encoding("u1", 1, _color(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg8": _Encoding("u1", 1, _color(cv2.COLOR_BayerGB2RGB)),
+}
+
+SUPPORTED_ENCODINGS = tuple(sorted(_ENCODINGS))
+"""Names that :func:`decode_image` accepts."""
+
+
+def decode_image(
+    height: int,
+    width: int,
+    encoding: str,
+    is_bigendian: bool | int,
+    step: int,
+    data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+) -> UInt8Image:
+    """Turn the fields of a `sensor_msgs/Image` into an RGB image.
+
+    8-bit images keep their values; 16-bit and floating-point images are stretched (see `frames.to_rgb8`). `8UC3` is
+    taken as BGR, as cv_bridge writes it.
+
+    Args:
+        height: rows.
+        width: columns.
+        encoding: one of :data:`SUPPORTED_ENCODINGS`.
+        is_bigendian: whether values of more than one byte have their high byte first.
+        step: bytes per row, padding included.
+        data: the pixels, row by row, exactly `height * step` bytes.
+
+    Returns:
+        uint8 array (height, width, 3), RGB, C-contiguous, independent of `data`.
+
+    Raises:
+        FrameError: if the encoding is unknown, or sizes do not fit together.
+    """
+    layout = _ENCODINGS.get(encoding)
+    if layout is None:
+        raise FrameError(f"unknown image encoding {encoding!r}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
+    if height <= 0 or width <= 0:
+        raise FrameError(f"the image message says {width}x{height} pixels; both must be positive")
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    row_bytes = width * layout.channels * dtype.itemsize
+    if step < row_bytes:
+        raise FrameError(f"step is {step} bytes, but a row of {width} {encoding} pixels needs at least {row_bytes}")
+    values = np.frombuffer(data, dtype=np.uint8)
+    if values.size != height * step:
+        raise FrameError(
+            f"the image message holds {values.size} bytes, but height {height} x step {step} makes {height * step}"
+        )
+    rows = np.ascontiguousarray(values.reshape(height, step)[:, :row_bytes])
+    image = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
+    if layout.channels > 1:
+        image = image.reshape(height, width, layout.channels)
+    try:
+        rgb = to_rgb8(layout.convert(image))
+    except cv2.error as error:
+        raise FrameError(f"a {width}x{height} image cannot be decoded as {encoding}: {error.err}") from error
+    return rgb.copy() if np.shares_memory(rgb, values) else rgb
+
+
+def decode_compressed_image(data: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> UInt8Image:
+    """Turn the data of a `sensor_msgs/CompressedImage` (JPEG, PNG, ...) into an RGB image.
+
+    Args:
+        data: the encoded file; its own signature tells the format.
+
+    Returns:
+        uint8 array (height, width, 3), RGB.
+
+    Raises:
+        FrameError: if the data is empty or cannot be decoded.
+    """
+    values = np.frombuffer(data, dtype=np.uint8)
+    try:
+        image = cv2.imdecode(values, cv2.IMREAD_UNCHANGED) if values.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise FrameError(f"the compressed image ({values.size} bytes) is broken or of an unknown format")
+    return from_opencv(image)
+
+
+def from_opencv(image: Array) -> UInt8Image:
+    """Turn an image in OpenCV's channel order (grey, BGR, BGRA; any depth) into uint8 RGB.
+
+    Raises:
+        FrameError: if it is none of these.
+    """
+    if image.ndim == 3 and image.shape[2] in (3, 4):
+        image = np.ascontiguousarray(image[:, :, 2::-1])
+    return to_rgb8(image)

@@ -1,0 +1,166 @@
+"""Image encodings: known pixels in, known RGB out; wrong sizes refused."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from smotracker_ros.frames import FrameError
+from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS, decode_compressed_image, decode_image, from_opencv
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def _rgb_image() -> np.ndarray:
+    """Columns 0-7 red, 8-15 green, 16-23 blue, smooth within: chroma subsampling leaves the blocks' insides alone."""
+    image = np.zeros((16, 24, 3), dtype=np.uint8)
+    for index, color in enumerate((RED, GREEN, BLUE)):
+        image[:, 8 * index : 8 * index + 8] = color
+    return image
+
+
+def _decode(encoding: str, array: np.ndarray, big_endian: bool = False, padding: int = 0) -> np.ndarray:
+    height, width = array.shape[:2]
+    rows = np.ascontiguousarray(array).view(np.uint8).reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    return decode_image(height, width, encoding, big_endian, rows.shape[1], rows.tobytes())
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "order"),
+    [("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("8UC3", [2, 1, 0]), ("rgba8", [0, 1, 2]), ("bgra8", [2, 1, 0])],
+)
+def test_colour_orders(encoding: str, order: list[int], padding: int) -> None:
+    image = _rgb_image()
+    stored = image[:, :, order]
+    if encoding.endswith("a8"):
+        stored = np.dstack([stored, np.full(image.shape[:2], 9, np.uint8)])
+    np.testing.assert_array_equal(_decode(encoding, stored, padding=padding), image)
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_grey_keeps_its_values(encoding: str) -> None:
+    grey = np.arange(16 * 24, dtype=np.uint8).reshape(16, 24)
+    rgb = _decode(encoding, grey, padding=3)
+    for channel in range(3):
+        np.testing.assert_array_equal(rgb[:, :, channel], grey)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_sixteen_bits_are_stretched_in_either_byte_order(encoding: str, big_endian: bool) -> None:
+    grey = np.linspace(7000, 7600, 16 * 24).astype(np.uint16).reshape(16, 24)
+    rgb = _decode(encoding, grey.astype(">u2" if big_endian else "<u2"), big_endian, padding=2)
+    assert rgb[0, 0, 0] == 0
+    assert rgb[-1, -1, 0] == 255
+    assert (np.diff(rgb[:, :, 0].astype(int).ravel()) >= 0).all()
+    # Read in the wrong order, the ramp would jump by 256 at every step.
+    assert np.abs(np.diff(rgb[:, :, 0].astype(int).ravel())).max() <= 3
+
+
+def test_float_image_with_missing_values() -> None:
+    grey = np.linspace(-1, 1, 16 * 24).astype(np.float32).reshape(16, 24)
+    grey[3, 3] = np.nan
+    rgb = _decode("32FC1", grey)
+    assert rgb[0, 0, 0] == 0
+    assert rgb[-1, -1, 0] == 255
+    assert rgb[3, 3, 0] == 0
+
+
+def _yuv(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """BT.601 studio range, the convention of 4:2:2 video."""
+    r, g, b = color
+    y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
+    u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
+    v = 128 + 0.439 * r - 0.368 * g - 0.071 * b
+    return round(y), round(u), round(v)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv")]
+)
+def test_packed_yuv(encoding: str, order: str) -> None:
+    rows = []
+    for color in (RED, GREEN, BLUE):
+        y, u, v = _yuv(color)
+        rows.append(np.tile([u, y, v, y] if order == "uyvy" else [y, u, y, v], 4))
+    packed = np.repeat(np.concatenate(rows)[None], 16, axis=0).astype(np.uint8).reshape(16, 24, 2)
+    assert np.abs(_decode(encoding, packed).astype(int) - _rgb_image()).max() <= 3
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns(pattern: str) -> None:
+    image = _rgb_image()
+    mosaic = np.zeros(image.shape[:2], dtype=np.uint8)
+    for index, letter in enumerate(pattern):
+        mosaic[index // 2 :: 2, index % 2 :: 2] = image[index // 2 :: 2, index % 2 :: 2, "rgb".index(letter)]
+    rgb = _decode(f"bayer_{pattern}8", mosaic)
+    for column, color in ((4, RED), (12, GREEN), (20, BLUE)):
+        np.testing.assert_array_equal(rgb[8, column], color)
+
+
+def test_result_does_not_share_memory_with_the_message() -> None:
+    data = bytearray(_rgb_image().tobytes())
+    rgb = decode_image(16, 24, "rgb8", 0, 72, data)
+    data[:] = bytes(len(data))
+    np.testing.assert_array_equal(rgb, _rgb_image())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoding": "nv99"}, "unknown image encoding 'nv99'"),
+        ({"step": 71}, "at least 72"),
+        ({"data": bytes(16 * 72 - 1)}, "1151 bytes"),
+        ({"data": b""}, "0 bytes"),
+        ({"height": 0}, "must be positive"),
+        ({"width": -1}, "must be positive"),
+        ({"height": 17}, "height 17"),
+    ],
+)
+def test_wrong_fields_are_refused(change: dict, message: str) -> None:
+    fields = {
+        "height": 16, "width": 24, "encoding": "rgb8", "is_bigendian": 0, "step": 72, "data": bytes(16 * 72),
+    } | change  # fmt: skip
+    with pytest.raises(FrameError, match=message):
+        decode_image(**fields)
+
+
+def test_odd_width_is_refused_for_packed_yuv() -> None:
+    with pytest.raises(FrameError, match="even width"):
+        decode_image(16, 23, "yuyv", 0, 46, bytes(16 * 46))
+
+
+def test_every_supported_encoding_decodes_a_blank_image() -> None:
+    for encoding in SUPPORTED_ENCODINGS:
+        size = {"1": 1, "2": 2, "3": 3, "4": 4}
+        for count in size.values():
+            try:
+                image = decode_image(16, 24, encoding, 0, 24 * count, bytes(16 * 24 * count))
+            except FrameError:
+                continue
+            assert image.shape == (16, 24, 3), encoding
+            break
+        else:
+            pytest.fail(f"{encoding} decodes at no size")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_compressed_images(suffix: str) -> None:
+    encoded = cv2.imencode(suffix, _rgb_image()[:, :, ::-1])[1]
+    rgb = decode_compressed_image(encoded.tobytes())
+    assert np.abs(rgb[:, [4, 12, 20]].astype(int) - _rgb_image()[:, [4, 12, 20]]).max() <= 30
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", cv2.imencode(".png", _rgb_image())[1].tobytes()[:20]])
+def test_broken_compressed_image(data: bytes) -> None:
+    with pytest.raises(FrameError, match="broken"):
+        decode_compressed_image(data)
+
+
+def test_opencv_order_with_alpha() -> None:
+    bgra = np.zeros((9, 9, 4), np.uint8)
+    bgra[:, :, 2] = 200
+    assert from_opencv(bgra)[0, 0].tolist() == [200, 0, 0]
