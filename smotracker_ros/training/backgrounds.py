@@ -239,7 +239,8 @@ def _foreground(
         _tree(mask, x, min(float(tops[int(x)]) + 15 * unit, height - 1.0), reach, rng)
     for _ in range(rng.integers(0, 4)):
         x, top = rng.uniform(0, width), horizon - rng.uniform(20, 220) * unit
-        cv2.line(mask, (int(x), height), (int(x + rng.normal(0, 4)), int(top)), 255, int(rng.integers(1, 4)), cv2.LINE_AA)
+        foot, tip, thickness = (int(x), height), (int(x + rng.normal(0, 4)), int(top)), int(rng.integers(1, 4))
+        cv2.line(mask, foot, tip, 255, thickness, cv2.LINE_AA)
     texture = fractal_noise(height, width, 24 * unit, 5, rng, 0.8)
     streaks = cv2.resize(rng.standard_normal((1, width)).astype(np.float32), (width, height))
     texture = 0.7 * texture

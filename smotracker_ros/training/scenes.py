@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +70,7 @@ class SceneSettings:
         if self.width < 64 or self.height < 64:
             raise ValueError(f"a scene needs frames of at least 64x64 pixels, not {self.width}x{self.height}")
         if self.frames < 1 or self.targets < 0 or self.fps <= 0:
-            raise ValueError("a scene needs at least one frame, a positive frame rate, and no negative number of targets")
+            raise ValueError("a scene needs at least one frame, a positive frame rate, and 0 or more targets")
         if self.camera not in CAMERAS or self.modality not in MODALITIES:
             raise ValueError(f"camera must be one of {', '.join(CAMERAS)}; modality one of {', '.join(MODALITIES)}")
 

@@ -137,7 +137,8 @@ def _bird(look: Look, seconds: float) -> list[Part]:
     for side in (-1, 1):
         elbow = (side * span * 0.5 * narrow, -0.22 * lift - 0.03)
         tip = (side * span * narrow, -0.40 * lift + 0.04)
-        parts.append(Part(_polygon((-0.02 * side, -chord / 2), elbow, tip, (elbow[0], elbow[1] + chord), (0, chord / 2))))
+        trailing = (elbow[0], elbow[1] + chord)
+        parts.append(Part(_polygon((-0.02 * side, -chord / 2), elbow, tip, trailing, (0, chord / 2))))
     return parts
 
 
@@ -150,7 +151,8 @@ def _airplane(look: Look, seconds: float) -> list[Part]:
         reach = side * span * (1.0 if side > 0 else 0.6 + 0.4 * look.tilt)
         parts.append(Part(_polygon((0.12, 0), (-sweep, reach), (-sweep - 0.07, reach), (-0.08, 0))))
         parts.append(Part(_polygon((-0.38, 0), (-0.5, reach * 0.36), (-0.54, reach * 0.36), (-0.48, 0))))
-    parts.append(Part(_polygon((-0.36, 0), (-0.5, -0.17 * (1.2 - look.tilt)), (-0.54, -0.17 * (1.2 - look.tilt)), (-0.48, 0))))
+    fin = -0.17 * (1.2 - look.tilt)
+    parts.append(Part(_polygon((-0.36, 0), (-0.5, fin), (-0.54, fin), (-0.48, 0))))
     return parts
 
 

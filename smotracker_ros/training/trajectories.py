@@ -60,7 +60,7 @@ def camera_path(
         world: (width, height) of the canvas, pixels.
         rng: source of randomness.
     """
-    width, height = size
+    width = size[0]
     middle = np.array([world[0] / 2, world[1] / 2])
     base = np.repeat(middle[None], frames, axis=0)
     zoom, roll = np.ones(frames), np.zeros(frames)

@@ -17,6 +17,10 @@ from smotracker_ros.frames import FrameError, UInt8Image, to_rgb8
 Array = npt.NDArray[np.generic]
 
 
+class UnknownEncodingError(FrameError):
+    """An encoding that this module does not know; another converter may."""
+
+
 @dataclass(frozen=True)
 class _Encoding:
     """How one encoding lies in memory: `channels` values of `dtype` per pixel, and the way to RGB."""
@@ -91,11 +95,12 @@ def decode_image(
         uint8 array (height, width, 3), RGB, C-contiguous, independent of `data`.
 
     Raises:
-        FrameError: if the encoding is unknown, or sizes do not fit together.
+        UnknownEncodingError: if the encoding is not supported.
+        FrameError: if sizes do not fit together.
     """
     layout = _ENCODINGS.get(encoding)
     if layout is None:
-        raise FrameError(f"unknown image encoding {encoding!r}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
+        raise UnknownEncodingError(f"unknown image encoding {encoding!r}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
     if height <= 0 or width <= 0:
         raise FrameError(f"the image message says {width}x{height} pixels; both must be positive")
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
