@@ -18,8 +18,8 @@ def write_scene(
 ) -> None:
     """Render a scene into `video.mp4`, `gt/gt.txt` and `seqinfo.ini`.
 
-    Rows of gt.txt are `frame,id,x,y,w,h,flag,class,visibility`: frame 1-based, x and y 0-based pixels, boxes tight round
-    the visible pixels, flag 0 for hardly visible targets.
+    Rows of gt.txt are `frame,id,x,y,w,h,flag,class,visibility`: frame 1-based, x and y 0-based pixels, boxes tight
+    round the visible pixels, flag 0 for hardly visible targets.
 
     Args:
         directory: appears only when everything is written; an older one is replaced.

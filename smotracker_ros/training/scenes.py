@@ -168,7 +168,7 @@ def _make_targets(
     count, frames = settings.targets, settings.frames
     weights = np.array(settings.class_weights) / sum(settings.class_weights)
     class_ids = rng.choice([DRONE, BIRD, AIRPLANE, HELICOPTER], size=count, p=weights)
-    sizes = np.exp(rng.uniform(*np.log(settings.sizes), size=count))
+    sizes = np.exp(rng.uniform(np.log(settings.sizes[0]), np.log(settings.sizes[1]), size=count))
     speeds = np.exp(rng.uniform(np.log(0.3), np.log(5.0), size=count)) * settings.width / 640
     behind = rng.random(count) < 0.75
     paths, _ = target_paths(
@@ -177,7 +177,7 @@ def _make_targets(
     targets = []
     for index in range(count):
         bright = bool(rng.random() < (0.75 if infrared else 0.3))
-        contrast = np.exp(rng.uniform(*np.log(settings.contrasts)))
+        contrast = np.exp(rng.uniform(np.log(settings.contrasts[0]), np.log(settings.contrasts[1])))
         color, polarity = _color(background, contrast, bright, bool(behind[index]), infrared, rng)
         approach = np.exp(np.clip(smooth_noise(frames, 40, rng)[:, 0] * 0.2, -0.5, 0.5))
         path = paths[index]

@@ -219,12 +219,12 @@ def draw_patch(
         points = np.round((part.polygon @ matrix + origin) * 16).astype(np.int32)
         cv2.fillPoly(canvas, [points], (255 * part.opacity, 128 * min(part.shade, 1.99)), cv2.LINE_8, 4)
     small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    alpha, shade = np.ascontiguousarray(small[:, :, 0]) / 255, np.ascontiguousarray(small[:, :, 1]) / 128
+    alpha, shade = small[:, :, 0] / np.float32(255), small[:, :, 1] / np.float32(128)
     if max(abs(smear[0]), abs(smear[1])) > 0.7:
         alpha = cv2.filter2D(alpha, -1, line_kernel(smear), borderType=cv2.BORDER_CONSTANT)
     if blur > 0.2:
         alpha = cv2.GaussianBlur(alpha, (0, 0), blur, borderType=cv2.BORDER_CONSTANT)
-    return Patch(x, y, np.asarray(alpha, dtype=np.float32), shade)
+    return Patch(x, y, np.asarray(alpha, dtype=np.float32), np.asarray(shade, dtype=np.float32))
 
 
 def line_kernel(smear: tuple[float, float]) -> FloatArray:

@@ -100,7 +100,8 @@ def decode_image(
     """
     layout = _ENCODINGS.get(encoding)
     if layout is None:
-        raise UnknownEncodingError(f"unknown image encoding {encoding!r}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
+        supported = ", ".join(SUPPORTED_ENCODINGS)
+        raise UnknownEncodingError(f"unknown image encoding {encoding!r}; supported are {supported}")
     if height <= 0 or width <= 0:
         raise FrameError(f"the image message says {width}x{height} pixels; both must be positive")
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")

@@ -59,7 +59,7 @@ def _open_sequence(path: Path, fps: float | None) -> FrameSource:
     try:
         parser.read(path / "seqinfo.ini")
         section = parser["Sequence"]
-        rate = fps or section.getfloat("frameRate", fallback=DEFAULT_FPS)
+        rate = fps or float(section.get("frameRate", str(DEFAULT_FPS)))
         inner = path / section.get("video", section.get("imDir", "video.mp4"))
         name = section.get("name", path.name)
     except (configparser.Error, KeyError, ValueError, UnicodeDecodeError) as error:

@@ -1,0 +1,1 @@
+"""Which detection belongs to which masklet: parallel cues, their union, and the conflicts in it."""

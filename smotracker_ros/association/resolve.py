@@ -1,0 +1,78 @@
+"""Parallel proposals, their union, and conflict resolution, as SMOTracker (AAAI 2026) associates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from smotracker_ros.association.cues import CUES, Cue, Side
+from smotracker_ros.geometry import FloatArray
+
+
+@dataclass(frozen=True)
+class Association:
+    """Result of an association.
+
+    Attributes:
+        matches: (masklet index, detection index) pairs.
+        unmatched_masklets: indices of masklets without a detection.
+        unmatched_detections: indices of detections without a masklet.
+    """
+
+    matches: tuple[tuple[int, int], ...]
+    unmatched_masklets: tuple[int, ...]
+    unmatched_detections: tuple[int, ...]
+
+
+def propose(cost: FloatArray, gate: float) -> list[tuple[int, int]]:
+    """One-to-one assignment of least total cost among the pairs that pass the gate.
+
+    Args:
+        cost: float32 (N, M) in [0, 1].
+        gate: pairs above are not proposed.
+    """
+    if cost.size == 0:
+        return []
+    # a large constant keeps gated pairs from displacing good ones; they are filtered out afterwards
+    rows, columns = linear_sum_assignment(np.where(cost <= gate, cost, 1e3))
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] <= gate]
+
+
+def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES) -> Association:
+    """Match masklets with detections.
+
+    Every cue proposes an assignment by itself. The union of the proposals is taken; where two proposals claim the same
+    masklet or detection, the one that more cues agree on wins, then the one of lower mean cost.
+
+    Args:
+        masklets: N of them.
+        detections: M of them.
+        cues: cue models.
+
+    Returns:
+        At most one match per masklet and per detection.
+    """
+    costs = [cue.function(masklets, detections) for cue in cues]
+    votes: dict[tuple[int, int], int] = {}
+    for cue, cost in zip(cues, costs, strict=True):
+        for pair in propose(cost, cue.gate):
+            votes[pair] = votes.get(pair, 0) + 1
+    mean = np.mean(costs, axis=0) if costs else np.zeros((len(masklets), len(detections)))
+    # the pair itself is the last key, so that ties fall the same way on every run
+    order = sorted(votes, key=lambda pair: (-votes[pair], float(mean[pair]), pair))
+    used_masklets: set[int] = set()
+    used_detections: set[int] = set()
+    matches = []
+    for masklet, detection in order:
+        if masklet not in used_masklets and detection not in used_detections:
+            matches.append((masklet, detection))
+            used_masklets.add(masklet)
+            used_detections.add(detection)
+    return Association(
+        tuple(sorted(matches)),
+        tuple(i for i in range(len(masklets)) if i not in used_masklets),
+        tuple(i for i in range(len(detections)) if i not in used_detections),
+    )

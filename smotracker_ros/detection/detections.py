@@ -1,0 +1,61 @@
+"""What every detector delivers, and the protocol that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, as_boxes
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of one frame.
+
+    Attributes:
+        boxes: float32 (N, 4), xyxy pixels of the frame.
+        scores: float32 (N,), confidence in [0, 1].
+        class_ids: int64 (N,), numbers of `Detector.class_names`.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    class_ids: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, indices: npt.NDArray[np.generic]) -> Detections:
+        """The detections at the given indices, or where a boolean mask is True."""
+        return Detections(self.boxes[indices], self.scores[indices], self.class_ids[indices])
+
+    @staticmethod
+    def empty() -> Detections:
+        """No detection."""
+        return Detections(as_boxes([]), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+class Detector(Protocol):
+    """Anything that finds objects in a frame."""
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by number."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model and checksum of its weights."""
+
+    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
+        """Detections of one frame, by falling confidence.
+
+        Args:
+            frame: the frame.
+            least_confidence: detections below are left out.
+            image_size: longer side in pixels at which the network sees the frame; 0: the detector's choice.
+        """

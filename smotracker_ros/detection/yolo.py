@@ -1,0 +1,103 @@
+"""YOLO detectors through ultralytics (AGPL-3.0): the embedded YOLOv10n, or any detection checkpoint of that library."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# before ultralytics is imported: it would look for a network and install packages by itself
+os.environ.setdefault("YOLO_OFFLINE", "true")
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+
+from ultralytics import YOLO
+from ultralytics import settings as ultralytics_settings
+
+from smotracker_ros.detection.detections import Detections
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import as_boxes
+
+EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10n_small_targets.pt"
+
+# Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
+_DUPLICATE_IOU = 0.6
+_MOST_DETECTIONS = 300
+
+
+class DetectorError(RuntimeError):
+    """Detector weights that cannot be used; the message names the file and the remedy."""
+
+
+class YoloDetector:
+    """An ultralytics detection model.
+
+    Args:
+        weights: `.pt` checkpoint; None: the embedded YOLOv10n. Such files are pickles: loading one runs code that it
+            may contain, so use files from sources that you trust.
+        device: torch device.
+
+    Raises:
+        DetectorError: if the file is missing, broken, or no detection model.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        path = weights or EMBEDDED_WEIGHTS
+        if not path.is_file():
+            raise DetectorError(f"{path}: no such weight file; give an existing YOLO checkpoint or leave the setting empty")
+        logging.getLogger("ultralytics").setLevel(logging.WARNING)
+        if ultralytics_settings.get("sync", False):
+            ultralytics_settings.update({"sync": False})
+        try:
+            self._model = YOLO(str(path), task="detect")
+            task = self._model.task
+            names = dict(self._model.names)
+        except Exception as error:  # unpickling broken files raises almost anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            raise DetectorError(
+                f"{path} cannot be loaded as a YOLO checkpoint ({reason}); it may be truncated or of another library"
+            ) from error
+        if task != "detect" or not names:
+            raise DetectorError(f"{path} is a {task} model; a detection model is needed")
+        self._names = {int(key) + 1: str(value) for key, value in names.items()}
+        self._device = device
+        with path.open("rb") as file:
+            self._checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        self._stem = path.stem
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names by class number; numbers start at 1, 0 is nothing."""
+        return self._names
+
+    @property
+    def name(self) -> str:
+        """File stem and checksum."""
+        return f"{self._stem} sha256:{self._checksum}"
+
+    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
+        """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
+        size = image_size or min(max(frame.height, frame.width), 640)
+        result = self._model.predict(
+            cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
+            imgsz=int(np.ceil(size / 32) * 32),
+            conf=max(least_confidence, 0.001),
+            iou=_DUPLICATE_IOU,
+            max_det=_MOST_DETECTIONS,
+            device=self._device,
+            verbose=False,
+        )[0].boxes
+        boxes = as_boxes(result.xyxy.cpu().numpy())
+        scores = result.conf.cpu().numpy().astype(np.float32)
+        classes = result.cls.cpu().numpy().astype(np.int64) + 1
+        if len(boxes) == 0:
+            return Detections.empty()
+        rectangles = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+        kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), 0.0, _DUPLICATE_IOU), dtype=np.int64)
+        kept = kept.ravel()
+        kept = kept[np.argsort(-scores[kept], kind="stable")]
+        return Detections(boxes[kept], scores[kept], classes[kept])

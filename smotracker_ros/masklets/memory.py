@@ -1,0 +1,167 @@
+"""What one object remembers, bounded in size, and which frames may enter.
+
+A bank lives as long as its object, across clips and through losses. Its layout is SAM2's: memories of prompted frames
+(the first and the newest prompt), of the last frames, and object pointers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from smotracker_ros.masklets.model import Memories
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a mask before it is remembered.
+
+    Attributes:
+        predicted_iou: the network's estimate of the mask's quality in [0, 1].
+        object_score: logit of the object being visible.
+        motion_score: agreement of the mask's box with the predicted motion in [0, 1]; 0 means none.
+    """
+
+    predicted_iou: float
+    object_score: float
+    motion_score: float
+
+
+@dataclass(frozen=True)
+class MemoryPolicy:
+    """Which frames are remembered, and how their age counts.
+
+    Attributes:
+        name: as in the settings.
+        selective: remember only frames whose evidence passes; otherwise every frame.
+        least_iou: least predicted IoU of a remembered mask.
+    """
+
+    name: str
+    selective: bool
+    least_iou: float = 0.5
+
+    def accepts(self, evidence: Evidence) -> bool:
+        """Whether a frame may enter the bank (SAMURAI's rule, Yang et al. 2024, when selective)."""
+        if not self.selective:
+            return True
+        return (
+            evidence.predicted_iou >= self.least_iou and evidence.object_score > 0 and evidence.motion_score > 0
+        )
+
+
+FIFO = MemoryPolicy("fifo", selective=False)
+MOTION_AWARE = MemoryPolicy("motion_aware", selective=True)
+POLICIES = {policy.name: policy for policy in (FIFO, MOTION_AWARE)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One remembered frame: its number, its memory (D, h, w) in bfloat16, and its object pointer (C,)."""
+
+    frame: int
+    memory: Tensor
+    pointer: Tensor
+
+
+@dataclass
+class MemoryBank:
+    """Bounded memory of one object.
+
+    Attributes:
+        recent_limit: memories of unprompted frames kept.
+        pointer_limit: pointers of unprompted frames kept.
+        prompted: memories of the first and the newest prompted frame.
+        recent: memories of unprompted frames, oldest first.
+        pointers: (frame, pointer) of unprompted frames, oldest first.
+    """
+
+    recent_limit: int
+    pointer_limit: int
+    prompted: list[Entry] = field(default_factory=list)
+    recent: deque[Entry] = field(default_factory=deque)
+    pointers: deque[tuple[int, Tensor]] = field(default_factory=deque)
+
+    def write(self, entry: Entry, prompted: bool) -> None:
+        """Remember a frame. A prompt replaces what the same frame had; beyond the limits the oldest goes."""
+        self.forget(entry.frame)
+        if prompted:
+            self.prompted.append(entry)
+            if len(self.prompted) > 2:
+                del self.prompted[1]
+            return
+        self.recent.append(entry)
+        self.pointers.append((entry.frame, entry.pointer))
+        while len(self.recent) > self.recent_limit:
+            self.recent.popleft()
+        while len(self.pointers) > self.pointer_limit:
+            self.pointers.popleft()
+
+    def forget(self, frame: int) -> None:
+        """Remove what was remembered of one frame."""
+        self.prompted = [entry for entry in self.prompted if entry.frame != frame]
+        self.recent = deque(entry for entry in self.recent if entry.frame != frame)
+        self.pointers = deque(item for item in self.pointers if item[0] != frame)
+
+    def expire(self, now: int) -> None:
+        """Drop unprompted entries by age, as the stock predictor does."""
+        while self.recent and now - self.recent[0].frame > self.recent_limit:
+            self.recent.popleft()
+        while self.pointers and now - self.pointers[0][0] > self.pointer_limit:
+            self.pointers.popleft()
+
+    @property
+    def signature(self) -> tuple[int, int, int]:
+        """Banks of equal signature can be batched without padding."""
+        return len(self.prompted), len(self.recent), len(self.pointers)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes, counting whole tensor storages so that a pinned batch would show."""
+        tensors = [tensor for entry in [*self.prompted, *self.recent] for tensor in (entry.memory, entry.pointer)]
+        tensors += [pointer for _, pointer in self.pointers]
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+        return sum(storages.values())
+
+
+def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) -> Memories:
+    """Stack banks of equal signature.
+
+    With a selective policy the slots are ranks (the newest remembered frame is 1, whatever its age) and pointer ages
+    stop at the limit, so that a target that was hidden for long is remembered as if it had just been seen; otherwise
+    both are ages, as in the stock predictor.
+
+    Args:
+        banks: of one signature, with at least one prompted entry each.
+        now: number of the current frame.
+        policy: the policy that the banks were written with.
+    """
+    first = banks[0]
+    count = len(first.recent)
+    slots, ages = [], []
+    for bank in banks:
+        bank_ages = [now - entry.frame for entry in bank.prompted] + [now - frame for frame, _ in bank.pointers]
+        if policy.selective:
+            slots.append(list(range(count, 0, -1)))
+            ages.append([min(age, bank.pointer_limit) for age in bank_ages])
+        else:
+            slots.append([now - entry.frame for entry in bank.recent])
+            ages.append(bank_ages)
+    device = first.prompted[0].memory.device
+    pointers = [
+        torch.stack([entry.pointer for entry in bank.prompted] + [pointer for _, pointer in bank.pointers])
+        for bank in banks
+    ]
+    return Memories(
+        prompted=tuple(
+            torch.stack([bank.prompted[i].memory for bank in banks]) for i in range(len(first.prompted))
+        ),
+        recent=tuple(torch.stack([bank.recent[i].memory for bank in banks]) for i in range(count)),
+        recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), count).t(),
+        pointers=torch.stack(pointers, dim=1),
+        pointer_ages=torch.tensor(ages, dtype=torch.float32, device=device).t(),
+    )

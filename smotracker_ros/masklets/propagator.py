@@ -1,0 +1,370 @@
+"""Online propagation: one frame in, the masks of all objects out, in one batch.
+
+The method is that of the stock ``SAM2VideoPredictor``, with what a stream needs: frames arrive one by one, objects
+start and end at any frame, memory is bounded, all objects share their forward passes, and each may be seen through a
+window of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers
+from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
+from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
+from smotracker_ros.masklets.windows import (
+    Window,
+    cut,
+    paste,
+    prefers_whole_frame,
+    share_windows,
+    whole_frame,
+    window_around,
+)
+
+
+@dataclass(frozen=True)
+class Masklet:
+    """One object's mask on one frame.
+
+    Attributes:
+        mask: pixels of the object; empty where it is not visible.
+        box: tight box, float32 (4,), xyxy pixels with sub-pixel edges; None where the object is not visible.
+        predicted_iou: the network's estimate of the mask's quality in [0, 1].
+        object_score: logit of the object being visible; above 0 means yes.
+        remembered: whether this frame entered the object's memory.
+    """
+
+    mask: MaskPatch
+    box: FloatArray | None
+    predicted_iou: float
+    object_score: float
+    remembered: bool
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Where an object is expected: centre (x, y) and longer side, in pixels."""
+
+    center: FloatArray
+    size: float
+
+
+# Agreement in [0, 1] of a tight box with the motion expected of the object with that id
+MotionScore = Callable[[int, FloatArray], float]
+
+
+@dataclass
+class _Object:
+    bank: MemoryBank
+    guess: Guess
+    uses_whole_frame: bool
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Encoded windows of a frame, and which object looks through which."""
+
+    windows: list[Window]
+    features: ImageFeatures
+
+
+class Propagator:
+    """Carries masklets through a stream.
+
+    Args:
+        network: the SAM2 model.
+        policy: which frames enter the memories.
+        mode: "windows", "whole_frame" or "auto" (see :func:`smotracker_ros.masklets.windows.prefers_whole_frame`).
+        window_factor: side of a window as a multiple of the object's longer side.
+    """
+
+    def __init__(
+        self,
+        network: MaskletNetwork,
+        policy: MemoryPolicy = MOTION_AWARE,
+        mode: str = "auto",
+        window_factor: float = 3.6,
+    ) -> None:
+        self.network = network
+        self.policy = policy
+        self.mode = mode
+        self.window_factor = window_factor
+        self.logits: dict[int, Tensor] = {}
+        self._objects: dict[int, _Object] = {}
+        self._time = -1
+        self._views: _Views | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Ids of all objects that have a memory."""
+        return tuple(self._objects)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held by all banks, in bytes."""
+        return sum(item.bank.nbytes for item in self._objects.values())
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Forget objects; unknown ids are ignored."""
+        for identity in ids:
+            self._objects.pop(identity, None)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._objects.clear()
+        self.logits.clear()
+        self._time, self._views = -1, None
+
+    @torch.inference_mode()
+    def step(
+        self,
+        frame: Frame,
+        ids: Sequence[int] | None = None,
+        guesses: Mapping[int, Guess] | None = None,
+        motion_score: MotionScore | None = None,
+    ) -> dict[int, Masklet]:
+        """Advance to the next frame and propagate objects to it.
+
+        Args:
+            frame: the next frame of the stream.
+            ids: objects to propagate; None: all. The others keep their memory.
+            guesses: where objects are expected; without one, where it was last seen.
+            motion_score: agreement of a mask with the expected motion; None: any agrees.
+
+        Returns:
+            A masklet per propagated object.
+        """
+        self._time += 1
+        self._views = None
+        self.logits = {}
+        chosen = list(self._objects) if ids is None else [identity for identity in ids if identity in self._objects]
+        for identity, guess in (guesses or {}).items():
+            if identity in self._objects:
+                self._objects[identity].guess = guess
+        if not chosen:
+            return {}
+        if not self.policy.selective:
+            for identity in chosen:
+                self._objects[identity].bank.expire(self._time)
+        windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
+        self._views = _Views(windows, self._encode(frame, windows))
+        result: dict[int, Masklet] = {}
+        for members in self._by_signature(chosen):
+            views = [indices[chosen.index(identity)] for identity in members]
+            features = self._views.features.select(views)
+            memories = batch_memories([self._objects[i].bank for i in members], self._time, self.policy)
+            decoded = self.network.decode(self.network.condition(features, memories), features, None)
+            places = [windows[view] for view in views]
+            result.update(self._finish(frame, members, places, features, decoded, False, motion_score))
+        return {identity: result[identity] for identity in chosen}
+
+    @torch.inference_mode()
+    def prompt(self, frame: Frame, boxes: Mapping[int, FloatArray]) -> dict[int, Masklet]:
+        """Start new objects, correct known ones, and wake those that were lost.
+
+        Call it after :meth:`step` of the same frame. A known object's memories condition the answer, and the prompt
+        replaces what this frame had added to them.
+
+        Args:
+            frame: the current frame.
+            boxes: a box per object, float32 (4,), xyxy pixels.
+
+        Returns:
+            A masklet per prompted object.
+        """
+        if self._time < 0:
+            self._time = 0
+        result: dict[int, Masklet] = {}
+        for identity in boxes:
+            self._prepare(frame, identity, as_boxes(boxes[identity])[0])
+        starts = {identity for identity in boxes if not self._objects[identity].bank.prompted}
+        for known, members in ((False, [i for i in boxes if i in starts]), (True, [i for i in boxes if i not in starts])):
+            if not members:
+                continue
+            windows, indices = share_windows([self._place(frame, self._objects[i]) for i in members])
+            encoded = self._encode(frame, windows)
+            for group in self._by_signature(members):
+                views = [indices[members.index(identity)] for identity in group]
+                features = encoded.select(views)
+                places = [windows[view] for view in views]
+                inputs = np.concatenate(
+                    [
+                        place.to_input(as_boxes(boxes[identity]), self.network.image_size)
+                        for identity, place in zip(group, places, strict=True)
+                    ]
+                )
+                memories = (
+                    batch_memories([self._objects[i].bank for i in group], self._time, self.policy) if known else None
+                )
+                decoded = self.network.decode(
+                    self.network.condition(features, memories),
+                    features,
+                    torch.from_numpy(inputs).to(self.network.device),
+                    first=not known,
+                )
+                result.update(self._finish(frame, group, places, features, decoded, True, None))
+        return {identity: result[identity] for identity in boxes}
+
+    @torch.inference_mode()
+    def describe(self, frame: Frame, boxes: FloatArray) -> FloatArray:
+        """Appearance of boxes, from features that the encoder has computed, or computes now where it has not looked.
+
+        Args:
+            frame: the current frame.
+            boxes: float32 (N, 4), xyxy pixels.
+
+        Returns:
+            Unit vectors, float32 (N, D).
+        """
+        boxes = as_boxes(boxes)
+        levels = self.network.model.num_feature_levels
+        if len(boxes) == 0:
+            return np.zeros((0, levels), dtype=np.float32)
+        views: list[tuple[ImageFeatures, int, Window]] = []
+        missing: list[int] = []
+        for index, center in enumerate(box_centers(boxes)):
+            found = None
+            for number, window in enumerate(self._views.windows if self._views else []):
+                longer = float((boxes[index, 2:] - boxes[index, :2]).max())
+                if window.contains(center, 0.15) and longer * self.window_factor >= 0.5 * window.width:
+                    found = number
+                    break
+            if found is None or self._views is None:
+                missing.append(index)
+                views.append((ImageFeatures((), (), ()), -1, whole_frame(frame.image)))
+            else:
+                views.append((self._views.features, found, self._views.windows[found]))
+        if missing:
+            windows = [
+                window_around(box_centers(boxes[i])[0], self.window_factor * float((boxes[i, 2:] - boxes[i, :2]).max()))
+                for i in missing
+            ]
+            encoded = self._encode(frame, windows)
+            for number, index in enumerate(missing):
+                views[index] = (encoded, number, windows[number])
+        return np.stack([self._pool(*view, box) for view, box in zip(views, boxes, strict=True)])
+
+    def _pool(self, features: ImageFeatures, index: int, window: Window, box: FloatArray) -> FloatArray:
+        """Gaussian-weighted mean of the two finer levels round the box's centre."""
+        parts = []
+        for level, (height, width) in list(zip(features.levels, features.sizes, strict=True))[:2]:
+            scaled = window.to_input(as_boxes(box), height)[0]
+            cx, cy = (scaled[0] + scaled[2]) / 2, (scaled[1] + scaled[3]) / 2
+            sx, sy = max((scaled[2] - scaled[0]) / 4, 0.5), max((scaled[3] - scaled[1]) / 4, 0.5)
+            y, x = np.mgrid[0:height, 0:width] + 0.5
+            weights = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)).astype(np.float32).ravel()
+            values = level[:, index].float().cpu().numpy()
+            mean = (weights[:, None] * values).sum(0) / max(float(weights.sum()), 1e-6)
+            parts.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
+        vector = np.concatenate(parts)
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), dtype=np.float32)
+
+    def _prepare(self, frame: Frame, identity: int, box: FloatArray) -> None:
+        model = self.network.model
+        guess = Guess(box_centers(box)[0], float(max(box[2] - box[0], box[3] - box[1])))
+        whole = prefers_whole_frame(box, frame.image, self.network.image_size, self.window_factor, self.mode)
+        item = self._objects.get(identity)
+        if item is None:
+            bank = MemoryBank(model.num_maskmem - 1, model.max_obj_ptrs_in_encoder - 1)
+            self._objects[identity] = _Object(bank, guess, whole)
+        else:
+            item.guess, item.uses_whole_frame = guess, whole
+            item.bank.forget(self._time)  # what this frame added without the prompt must not vote
+
+    def _place(self, frame: Frame, item: _Object) -> Window:
+        if item.uses_whole_frame:
+            return whole_frame(frame.image)
+        return window_around(item.guess.center, self.window_factor * item.guess.size)
+
+    def _encode(self, frame: Frame, windows: Sequence[Window]) -> ImageFeatures:
+        size = self.network.image_size
+        images = np.stack([cut(frame.image, window, size) for window in windows])
+        return self.network.encode(self.network.normalise(images))
+
+    def _by_signature(self, ids: Sequence[int]) -> list[list[int]]:
+        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        for identity in ids:
+            groups[self._objects[identity].bank.signature].append(identity)
+        return list(groups.values())
+
+    def _finish(
+        self,
+        frame: Frame,
+        ids: Sequence[int],
+        windows: Sequence[Window],
+        features: ImageFeatures,
+        decoded: Decoded,
+        prompted: bool,
+        motion_score: MotionScore | None,
+    ) -> dict[int, Masklet]:
+        """Turn logits into masks, and write the memories that the policy accepts."""
+        logits = decoded.high[:, 0].float().cpu().numpy()
+        ious, scores = decoded.predicted_iou.tolist(), decoded.object_score.tolist()
+        result: dict[int, Masklet] = {}
+        writers: list[int] = []
+        for index, identity in enumerate(ids):
+            cleaned = keep_object(logits[index])
+            visible = scores[index] > 0 and bool((cleaned > 0).any())
+            mask, box = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_)), None
+            if visible:
+                mask = paste(cleaned, windows[index], frame.height, frame.width)
+                tight = MaskPatch.from_full(cleaned > 0).box()
+                if mask.area and tight is not None:
+                    box = windows[index].to_image(as_boxes(tight), self.network.image_size)[0]
+            motion = 1.0
+            if box is not None and motion_score is not None:
+                motion = motion_score(identity, box)
+            evidence = Evidence(ious[index], scores[index], motion)
+            remembered = prompted or self.policy.accepts(evidence)
+            if remembered:
+                writers.append(index)
+            if box is not None and motion > 0:
+                size = float(max(box[2] - box[0], box[3] - box[1]))
+                old = self._objects[identity].guess
+                # the window follows the mask at once but changes its size slowly: boxes breathe
+                keep = 1.0 if prompted else 0.9
+                ratio = old.size if keep == 1.0 else keep * old.size + (1 - keep) * max(size, 0.5 * old.size)
+                self._objects[identity].guess = Guess(box_centers(box)[0], ratio)
+            self.logits[identity] = decoded.low[index, 0]
+            result[identity] = Masklet(mask, box, ious[index], scores[index], remembered)
+        if writers:
+            memories = self.network.memorise(
+                features.select(writers), decoded.high[writers], decoded.object_score[writers], prompted
+            )
+            for row, index in enumerate(writers):
+                # cloned: a view would keep the whole batch alive as long as the longest-lived object
+                entry = Entry(
+                    self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone()
+                )
+                self._objects[ids[index]].bank.write(entry, prompted)
+        return result
+
+
+def keep_object(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Remove specks: keep the strongest connected piece and those at least a third as large.
+
+    Args:
+        logits: float32 (S, S).
+
+    Returns:
+        Logits with the removed pieces set below 0; the same array if there was one piece only.
+    """
+    mask = (logits > 0).astype(np.uint8)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count <= 2:
+        return logits
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    strength = np.bincount(labels.ravel(), weights=np.maximum(logits, 0).ravel(), minlength=count)[1:]
+    best = int(strength.argmax())
+    kept = 1 + np.flatnonzero((areas >= areas[best] / 3) | (np.arange(count - 1) == best))
+    return np.where(np.isin(labels, kept), logits, np.minimum(logits, -1.0)).astype(np.float32)

@@ -1,0 +1,133 @@
+"""Tracks to messages and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from smotracker_ros.geometry import FloatArray, MaskPatch
+from smotracker_ros.msg import Track as TrackMessage
+from smotracker_ros.msg import TrackArray
+from smotracker_ros.ros.images import to_image, to_nanoseconds
+from smotracker_ros.tracks import Track, Tracks, TrackState, label_image
+
+
+def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
+    """COCO's compressed run-length encoding of a mask in an image of the given size (the `counts` string).
+
+    Only the columns that the mask touches are looked at, so that a small mask in a large image is cheap.
+    """
+    if mask.area == 0:
+        counts = [height * width]
+    else:
+        columns = slice(min(mask.x, width), min(mask.x + mask.pixels.shape[1], width))
+        strip = np.zeros((height, columns.stop - columns.start), dtype=np.bool_)
+        MaskPatch(0, mask.y, mask.pixels).paint(strip, True)
+        runs = strip.ravel(order="F")
+        before, after = columns.start * height, (width - columns.stop) * height
+        edges = np.flatnonzero(np.diff(runs, prepend=False, append=False)) + before
+        # Runs alternate, beginning with unset pixels; the last one reaches to the image's end.
+        lengths = np.diff(edges, prepend=0, append=before + runs.size + after)
+        counts = lengths.tolist()
+    encoded = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return str(encoded["counts"].decode("ascii"))
+
+
+def decode_mask(counts: str, height: int, width: int) -> MaskPatch:
+    """The mask of a COCO `counts` string; the inverse of :func:`encode_mask`."""
+    return MaskPatch.from_full(coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")}))
+
+
+def to_bounding_box(box: FloatArray) -> BoundingBox2D:
+    """An xyxy box (4,) in pixels as centre and size."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    message = BoundingBox2D(size_x=x2 - x1, size_y=y2 - y1)
+    message.center.position.x, message.center.position.y = (x1 + x2) / 2, (y1 + y2) / 2
+    return message
+
+
+def from_bounding_box(message: BoundingBox2D) -> FloatArray:
+    """The xyxy box, float32 (4,), of a message."""
+    x, y = message.center.position.x, message.center.position.y
+    half_width, half_height = message.size_x / 2, message.size_y / 2
+    return np.array([x - half_width, y - half_height, x + half_width, y + half_height], dtype=np.float32)
+
+
+def to_detections(tracks: Tracks, header: Header) -> Detection2DArray:
+    """The reported tracks (confirmed and visible) as detections whose `id` is the track id.
+
+    Args:
+        tracks: the tracker's answer to one image.
+        header: of that image, taken over as it is by the array and by each detection.
+    """
+    message = Detection2DArray(header=header)
+    for track in tracks.reported:
+        hypothesis = ObjectHypothesisWithPose()
+        hypothesis.hypothesis.class_id = track.class_name or str(track.class_id)
+        hypothesis.hypothesis.score = float(track.score)
+        message.detections.append(
+            Detection2D(header=header, results=[hypothesis], bbox=to_bounding_box(track.box), id=str(track.id))
+        )
+    return message
+
+
+def to_label_message(tracks: Tracks, header: Header) -> Image:
+    """The reported tracks' masks as a mono16 image: pixel = track id, 0 = background."""
+    return to_image(label_image(tracks), header, "mono16")
+
+
+def to_track_array(tracks: Tracks, header: Header) -> TrackArray:
+    """All tracks, also tentative and lost ones."""
+    height, width = tracks.image_size
+    message = TrackArray(header=header, frame_index=tracks.frame_index, detector_ran=tracks.detector_ran)
+    for track in tracks:
+        message.tracks.append(
+            TrackMessage(
+                id=track.id,
+                state=int(track.state),
+                score=float(track.score),
+                class_id=int(track.class_id),
+                class_name=track.class_name,
+                box=to_bounding_box(track.box),
+                velocity_x=float(track.velocity[0]),
+                velocity_y=float(track.velocity[1]),
+                age=track.age,
+                frames_since_detection=track.frames_since_detection,
+                frames_since_seen=track.frames_since_seen,
+                mask_height=height,
+                mask_width=width,
+                mask_counts="" if track.mask is None else encode_mask(track.mask, height, width),
+            )
+        )
+    return message
+
+
+def from_track_array(message: TrackArray, image_size: tuple[int, int]) -> Tracks:
+    """The tracks of a message; the inverse of :func:`to_track_array`.
+
+    Args:
+        message: as published on `track_states`.
+        image_size: (height, width) of the source image in pixels.
+    """
+    items = tuple(
+        Track(
+            id=int(track.id),
+            state=TrackState(track.state),
+            box=from_bounding_box(track.box),
+            score=float(track.score),
+            class_id=int(track.class_id),
+            class_name=track.class_name,
+            mask=decode_mask(track.mask_counts, track.mask_height, track.mask_width) if track.mask_counts else None,
+            velocity=np.array([track.velocity_x, track.velocity_y], dtype=np.float32),
+            age=int(track.age),
+            frames_since_detection=int(track.frames_since_detection),
+            frames_since_seen=int(track.frames_since_seen),
+        )
+        for track in message.tracks
+    )
+    return Tracks(
+        to_nanoseconds(message.header.stamp), int(message.frame_index), image_size, items, bool(message.detector_ran)
+    )

@@ -1,0 +1,200 @@
+"""Records what the tracker publishes: a rosbag2, MOT text and an overlay video."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.msg import TrackArray
+from smotracker_ros.ros.bag_recorder import BagRecorder
+from smotracker_ros.ros.conversions import from_track_array
+from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
+from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.qos import result_profile
+from smotracker_ros.settings import SettingsError
+from smotracker_ros.tracks import Tracks
+from smotracker_ros.video import MotWriter, OverlayWriter
+
+PARAMETERS = (
+    NodeParameter("output", "", "Folder for bag/, tracks.txt and overlay.mp4."),
+    NodeParameter("overlay", True, "Write overlay.mp4."),
+    NodeParameter("bag", True, "Write the published topics to bag/."),
+    NodeParameter("record_images", False, "Also write the source images to the bag."),
+    NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first two time stamps.", 0.0, 1000.0),
+    NodeParameter(
+        "idle_seconds", 2.0, "End when the images' publisher has gone and nothing came for this long; 0: only when told.",
+        0.0, 3600.0,
+    ),
+)  # fmt: skip
+
+RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
+MAX_WAITING = 300
+"""Images or results that may wait for their counterpart; beyond that the oldest go unrecorded."""
+
+
+class Recorder(Node):
+    """Subscribes to `tracks`, `masks`, `track_states` and, once their publisher is there, to `image`.
+
+    Raises:
+        SettingsError: if a parameter given from outside is not allowed.
+    """
+
+    def __init__(self, stack: ExitStack, **options: Any) -> None:
+        super().__init__("recorder", **options)
+        self._options = declare(self, PARAMETERS)
+        if not self._options["output"]:
+            raise SettingsError("nowhere to write; set the parameter output, for example -p output:=recording")
+        self._folder = Path(self._options["output"])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._stack = stack
+        self._bag = stack.enter_context(BagRecorder(self._folder / "bag")) if self._options["bag"] else None
+        self._text = stack.enter_context(MotWriter(self._folder / "tracks.txt"))
+        self._video: OverlayWriter | None = None
+        self._images: dict[int, Frame] = {}
+        self._states: dict[int, TrackArray] = {}
+        self._held: list[tuple[Frame, Tracks]] = []
+        self._matched = dict.fromkeys(RESULTS, False)
+        self._image_subscription: Any = None
+        self._last_message: float | None = None
+        self.recorded = 0
+        for topic, kind in RESULTS.items():
+            self.create_subscription(
+                kind,
+                topic,
+                lambda data, topic=topic, kind=kind: self._take_result(topic, kind, data),
+                result_profile(100),
+                raw=True,
+                event_callbacks=SubscriptionEventCallbacks(
+                    matched=lambda event, topic=topic: self._matched.update({topic: event.current_count > 0})
+                ),
+            )
+        self.create_timer(0.1, self._subscribe_to_images)
+
+    def _subscribe_to_images(self) -> None:
+        """Subscribe to the images once the results' publisher is known, so that a player who counts us may begin."""
+        if self._image_subscription is None and all(self._matched.values()):
+            self._image_subscription = self.create_subscription(
+                Image, "image", self._take_image, result_profile(100), raw=True
+            )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the images' publisher has gone and nothing came for a while."""
+        idle = self._options["idle_seconds"]
+        if not idle or self._last_message is None or time.monotonic() - self._last_message < idle:
+            return False
+        return self.count_publishers(self.resolve_topic_name("image")) == 0
+
+    def _store(self, topic: str, kind: Any, data: bytes) -> None:
+        """Write a serialised message to the bag."""
+        self._last_message = time.monotonic()
+        if self._bag is not None:
+            message_type = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+            self._bag.write(self.resolve_topic_name(topic), message_type, self.get_clock().now().nanoseconds, data)
+
+    def _take_result(self, topic: str, kind: Any, data: bytes) -> None:
+        """Store a result; track states also go to the text and the video."""
+        self._store(topic, kind, data)
+        if kind is TrackArray:
+            message = deserialize_message(data, TrackArray)
+            self._states[to_nanoseconds(message.header.stamp)] = message
+            self._join()
+
+    def _take_image(self, data: bytes) -> None:
+        """Keep an image until its tracks arrive."""
+        if self._options["record_images"]:
+            self._store("image", Image, data)
+        self._last_message = time.monotonic()
+        try:
+            frame = to_frame(deserialize_message(data, Image), 0)
+        except FrameError:
+            return  # the tracker drops it, too
+        self._images[frame.timestamp_ns] = frame
+        self._join()
+
+    def _join(self) -> None:
+        """Write the frames whose image and tracks are both there, in order of time."""
+        for stamp in sorted(self._images.keys() & self._states.keys()):
+            image, message = self._images.pop(stamp), self._states.pop(stamp)
+            frame = Frame(image.image, image.timestamp_ns, int(message.frame_index), image.frame_id)
+            self._record(frame, from_track_array(message, (frame.height, frame.width)))
+        for waiting in (self._images, self._states):
+            while len(waiting) > MAX_WAITING:
+                del waiting[next(iter(waiting))]
+
+    def _record(self, frame: Frame, tracks: Tracks) -> None:
+        """Write one frame's tracks to the text and the video."""
+        self._text.write(frame, tracks)
+        self.recorded += 1
+        if not self._options["overlay"]:
+            return
+        self._held.append((frame, tracks))
+        if self._video is None and (self._options["fps"] or len(self._held) > 1):
+            self._open_video()
+        if self._video is not None:
+            for held_frame, held_tracks in self._held:
+                self._video.write(held_frame, held_tracks)
+            self._held.clear()
+
+    def _open_video(self) -> None:
+        """Open overlay.mp4, now that size and frame rate are known."""
+        fps = self._options["fps"]
+        if not fps:
+            interval = self._held[1][0].timestamp_ns - self._held[0][0].timestamp_ns if len(self._held) > 1 else 0
+            fps = min(max(NANOSECONDS / interval, 1.0), 240.0) if interval > 0 else 30.0
+        first = self._held[0][0]
+        self._video = self._stack.enter_context(
+            OverlayWriter(self._folder / "overlay.mp4", fps, (first.height, first.width))
+        )
+
+    def finish(self) -> None:
+        """Write what is still held."""
+        if self._held:
+            self._open_video()
+            for frame, tracks in self._held:
+                if self._video is not None:
+                    self._video.write(frame, tracks)
+            self._held.clear()
+
+
+def main() -> int:
+    """Record until the images end or until interrupted; returns the exit code, 1 if nothing was recorded."""
+    rclpy.init()
+    node = None
+    code = 0
+    try:
+        with ExitStack() as stack:
+            node = Recorder(stack)
+            try:
+                while not node.finished:
+                    rclpy.spin_once(node, timeout_sec=0.1)
+            except (KeyboardInterrupt, ExternalShutdownException):
+                pass
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            node.finish()
+            print(f"recorded {node.recorded} frames", flush=True)
+            code = 0 if node.recorded else 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        code = 1
+    except (SettingsError, ParameterException, OSError) as error:
+        rclpy.logging.get_logger("recorder").fatal(str(error))
+        code = 1
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return code

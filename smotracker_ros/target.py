@@ -1,0 +1,193 @@
+"""One object's life: what the tracker knows of it, and the rules by which its state changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
+from smotracker_ros.motion import CameraShift, TargetMotion
+from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.tracks import Track, TrackState
+
+# Share of a new measurement in the running averages of margins, size, score and appearance
+_MARGIN_GAIN = 0.3
+_SIZE_GAIN = 0.35
+_SCORE_GAIN = 0.3
+# A position may be off by this many sizes per second out of sight, on top of the prediction
+_REACH_PER_SECOND = 1.5
+
+
+@dataclass
+class Target:
+    """A live or lost object.
+
+    Attributes:
+        id: as reported.
+        state: as reported.
+        motion: position and velocity; its centre is that of the reported box.
+        size: width and height in pixels of the reported box, float32 (2,).
+        margins: what the detector's box adds to the mask's box, float32 (4,), xyxy pixels.
+        appearance: unit vector, float32 (D,).
+        mask: pixels in this frame, None where not seen.
+        mask_box: tight box in this frame, None where not seen.
+        votes: summed confidence by class.
+        score: running mean of the detections' confidence.
+        age: frames since birth.
+        hits: detections that agreed.
+        misses: detector passes in a row without one.
+        frames_since_detection: frames since the last agreeing detection.
+        frames_since_seen: frames since the mask was last visible.
+        seconds_unseen: the same in seconds.
+        quality: the network's estimate of the current mask's IoU.
+    """
+
+    id: int
+    motion: TargetMotion
+    size: FloatArray
+    margins: FloatArray
+    appearance: FloatArray
+    state: TrackState = TrackState.TENTATIVE
+    mask: MaskPatch | None = None
+    mask_box: FloatArray | None = None
+    votes: Counter[int] = field(default_factory=Counter)
+    score: float = 0.0
+    age: int = 0
+    hits: int = 0
+    misses: int = 0
+    frames_since_detection: int = 0
+    frames_since_seen: int = 0
+    seconds_unseen: float = 0.0
+    quality: float = 0.0
+
+    @staticmethod
+    def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
+        """A new target at a detection's box, float32 (4,)."""
+        center = box_centers(box)[0]
+        return Target(
+            id=identity,
+            motion=TargetMotion(center, np.zeros(2, dtype=np.float32)),
+            size=box_sizes(box)[0],
+            margins=np.zeros(4, dtype=np.float32),
+            appearance=appearance,
+        )
+
+    @property
+    def box(self) -> FloatArray:
+        """Box in the detector's convention, float32 (4,), xyxy pixels; predicted where the target is not seen."""
+        half = self.size / 2
+        return np.concatenate([self.motion.center - half, self.motion.center + half]).astype(np.float32)
+
+    @property
+    def longer_side(self) -> float:
+        """Longer side of the box in pixels."""
+        return float(self.size.max())
+
+    @property
+    def reach(self) -> float:
+        """How far the target may be from its predicted centre, in pixels; 0 while it is seen."""
+        return _REACH_PER_SECOND * self.seconds_unseen * max(self.longer_side, 8.0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its masklet is propagated."""
+        return self.state in (TrackState.TENTATIVE, TrackState.CONFIRMED)
+
+    @property
+    def class_id(self) -> int:
+        """Class with the most votes; the lower number at a tie."""
+        return min(self.votes, key=lambda key: (-self.votes[key], key)) if self.votes else 0
+
+    def predict(self, shift: CameraShift, seconds: float) -> None:
+        """Move on to the next frame."""
+        if not self.is_live:
+            # nobody flies straight for seconds: the expectation slows down while the reach grows
+            self.motion.velocity = (self.motion.velocity * np.exp(-1.5 * seconds)).astype(np.float32)
+        self.motion.predict(shift, seconds)
+        self.size = (self.size * shift.zoom).astype(np.float32)
+        self.margins = (self.margins * shift.zoom).astype(np.float32)
+        self.age += 1
+        self.frames_since_detection += 1
+        self.frames_since_seen += 1
+        self.seconds_unseen += seconds
+        self.mask, self.mask_box = None, None
+
+    def agrees(self, mask_box: FloatArray) -> float:
+        """Agreement of a mask's box with the expected motion in [0, 1]; 0 is a jump that no target makes."""
+        distance = float(np.linalg.norm(box_centers(mask_box)[0] - self.motion.center))
+        limit = max(1.5 * self.longer_side, 10.0) + self.reach
+        too_large = float(box_sizes(mask_box)[0].max()) > 2.5 * max(self.longer_side, 4.0)
+        return 0.0 if too_large else max(0.0, 1.0 - distance / limit)
+
+    def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
+        """Take a visible mask of this frame."""
+        self.mask, self.mask_box, self.quality = mask, mask_box, quality
+        box = as_boxes(mask_box)[0] + self.margins
+        self.motion.measure(box_centers(box)[0], seconds)
+        self.size = ((1 - _SIZE_GAIN) * self.size + _SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
+        self.frames_since_seen = 0
+        self.seconds_unseen = 0.0
+
+    def restart(self, box: FloatArray) -> None:
+        """Put the target where a detection found it, before its masklet is prompted there."""
+        self.motion.center = box_centers(box)[0]
+        self.size = box_sizes(box)[0]
+        self.margins = np.zeros(4, dtype=np.float32)
+
+    def detected(self, box: FloatArray, score: float, class_id: int, appearance: FloatArray, certain: int) -> None:
+        """Take an agreeing detection.
+
+        Args:
+            box: float32 (4,), xyxy pixels.
+            score: confidence.
+            class_id: class number.
+            appearance: unit vector, float32 (D,).
+            certain: agreeing detections that confirm the target.
+        """
+        self.hits += 1
+        self.misses = 0
+        self.frames_since_detection = 0
+        self.votes[class_id] += score
+        self.score = score if self.hits == 1 else (1 - _SCORE_GAIN) * self.score + _SCORE_GAIN * score
+        mixed = 0.8 * self.appearance + 0.2 * appearance
+        self.appearance = (mixed / max(float(np.linalg.norm(mixed)), 1e-6)).astype(np.float32)
+        if self.mask_box is not None:
+            offset = box - self.mask_box
+            gain = max(_MARGIN_GAIN, 1.0 / self.hits)
+            # a margin is a matter of pixels; more means that mask and detection are about different things
+            limit = 0.75 * max(self.longer_side, 6.0)
+            offset = np.clip(offset, -limit, limit)
+            self.margins = ((1 - gain) * self.margins + gain * offset).astype(np.float32)
+            corrected = self.mask_box + self.margins
+            self.motion.center = box_centers(corrected)[0]
+            self.size = (0.5 * self.size + 0.5 * box_sizes(corrected)[0]).astype(np.float32)
+        if self.state is not TrackState.CONFIRMED and (self.hits >= certain or self.state is TrackState.LOST):
+            self.state = TrackState.CONFIRMED
+
+    def missed(self, settings: TrackerSettings) -> None:
+        """A detector pass found nothing here."""
+        self.misses += 1
+        if self.state is TrackState.TENTATIVE and self.misses >= settings.tentative_misses:
+            self.state = TrackState.REMOVED
+        elif self.state is TrackState.CONFIRMED and self.misses >= settings.confirmed_misses:
+            self.state = TrackState.LOST
+
+    def report(self, names: Mapping[int, str], convention: str) -> Track:
+        """The target as users see it."""
+        tight = convention == "mask" and self.mask_box is not None
+        return Track(
+            id=self.id,
+            state=self.state,
+            box=self.mask_box if tight and self.mask_box is not None else self.box,
+            score=float(np.clip(self.score, 0.0, 1.0)),
+            class_id=self.class_id,
+            class_name=names.get(self.class_id, ""),
+            mask=self.mask,
+            velocity=self.motion.velocity.copy(),
+            age=self.age,
+            frames_since_detection=self.frames_since_detection,
+            frames_since_seen=self.frames_since_seen,
+        )

@@ -1,0 +1,287 @@
+"""SMOTracker: identities belong to masklets; detections start, confirm and correct them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from smotracker_ros.association.cues import Side
+from smotracker_ros.association.resolve import associate
+from smotracker_ros.detection import Detections, Detector
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou, pairwise_wasserstein
+from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
+from smotracker_ros.motion import CameraMotion
+from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.target import Target
+from smotracker_ros.tracks import Tracks, TrackState
+
+# A masklet that its network rates below this is uncertain: the detector is asked early
+_UNCERTAIN_IOU = 0.4
+# Early detector passes keep this distance, in frames, so that a clip never degenerates to a detector on every frame
+_EARLY_PASS_DISTANCE = 3
+# A masklet out of sight this long, in seconds, is lost
+_UNSEEN_LIMIT = 0.7
+# Overlap from which a detection says that a masklet has drifted
+_DRIFT_IOU = 0.35
+# Two masklets on the same pixels for this many detector passes are one object
+_DUPLICATE_PASSES = 2
+_DUPLICATE_OVERLAP = 0.6
+# Longest time step in seconds; after a longer gap velocities mean nothing
+_LONGEST_STEP = 1.0
+
+
+class SmoTracker:
+    """Tracks small objects through a stream of frames, online and deterministically.
+
+    Args:
+        detector: finds objects at clip boundaries.
+        propagator: carries masklets through every frame.
+        settings: see :class:`TrackerSettings`.
+    """
+
+    def __init__(self, detector: Detector, propagator: Propagator, settings: TrackerSettings) -> None:
+        self._detector = detector
+        self._propagator = propagator
+        self._settings = settings
+        self._camera = CameraMotion()
+        self._targets: dict[int, Target] = {}
+        self._next_id = 1
+        self._duplicates: Counter[tuple[int, int]] = Counter()
+        self._last_timestamp: int | None = None
+        self._since_detector: int | None = None
+        self.detector_passes = 0
+        self.frames = 0
+
+    @property
+    def settings(self) -> TrackerSettings:
+        """Current settings; assign to change those marked dynamic between two frames."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: TrackerSettings) -> None:
+        self._settings = settings
+        self._propagator.mode = settings.masklet_mode
+        self._propagator.window_factor = settings.window_factor
+        self._propagator.policy = POLICIES[settings.memory_policy]
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names and checksums of the models used."""
+        network = self._propagator.network
+        return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}"}
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by number."""
+        return self._detector.class_names
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held by all memory banks, in bytes."""
+        return self._propagator.memory_bytes
+
+    def reset(self) -> None:
+        """Forget all tracks. Ids go on: an id is never used for two objects."""
+        self._targets.clear()
+        self._propagator.reset()
+        self._camera.reset()
+        self._duplicates.clear()
+        self._last_timestamp = None
+        self._since_detector = None
+
+    def update(self, frame: Frame) -> Tracks:
+        """Track one frame; no later frame is needed.
+
+        Args:
+            frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
+
+        Returns:
+            All live and lost tracks of this frame.
+        """
+        seconds = 0.0
+        if self._last_timestamp is not None:
+            seconds = float(np.clip((frame.timestamp_ns - self._last_timestamp) / 1e9, 0.0, _LONGEST_STEP))
+        self._last_timestamp = frame.timestamp_ns
+        self._since_detector = None if self._since_detector is None else self._since_detector + 1
+        self.frames += 1
+
+        shift = self._camera.update(frame.image)
+        for target in self._targets.values():
+            target.predict(shift, seconds)
+        self._propagate(frame, seconds)
+        detects = self._clip_starts()
+        if detects:
+            self._since_detector = 0
+            self.detector_passes += 1
+            found = self._detector.detect(
+                frame, self._settings.detector_confidence, self._settings.detector_image_size
+            )
+            self._confront(frame, found)
+            self._merge_duplicates()
+        self._retire(frame)
+        self._camera.exclude([target.box for target in self._targets.values() if target.is_live])
+        items = tuple(
+            self._targets[key].report(self._detector.class_names, self._settings.box_convention)
+            for key in sorted(self._targets)
+        )
+        return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
+
+    def _propagate(self, frame: Frame, seconds: float) -> None:
+        live = [target for target in self._targets.values() if target.is_live]
+        masklets = self._propagator.step(
+            frame,
+            [target.id for target in live],
+            {target.id: Guess(target.motion.center, target.longer_side) for target in live},
+            lambda identity, box: self._targets[identity].agrees(box),
+        )
+        for target in live:
+            self._look(target, masklets[target.id], seconds)
+
+    @staticmethod
+    def _look(target: Target, masklet: Masklet, seconds: float, prompted: bool = False) -> None:
+        target.quality = masklet.predicted_iou
+        if masklet.box is not None and (prompted or target.agrees(masklet.box) > 0):
+            target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
+
+    def _clip_starts(self) -> bool:
+        """Whether the detector runs on this frame."""
+        since = self._since_detector
+        if since is None or since >= self._settings.clip_length:
+            return True
+        if not self._settings.adaptive_clips or since < _EARLY_PASS_DISTANCE:
+            return False
+        live = [target for target in self._targets.values() if target.is_live]
+        if not live:
+            return since >= max(self._settings.clip_length // 3, _EARLY_PASS_DISTANCE)
+        return any(
+            target.state is TrackState.TENTATIVE
+            or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU))
+            for target in live
+        )
+
+    def _confront(self, frame: Frame, found: Detections) -> None:
+        """Match detections with live masklets, then with lost ones; the rest are born."""
+        settings = self._settings
+        live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
+        lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
+        appearance = self._propagator.describe(frame, found.boxes)
+        prompts: dict[int, FloatArray] = {}
+        free = np.arange(len(found))
+        for group in (live, lost):
+            if not group:
+                continue
+            candidates = free if group is live else free[found.scores[free] >= settings.birth_confidence]
+            result = associate(self._masklet_side(group), _detection_side(found, appearance, candidates))
+            for row, column in result.matches:
+                target, index = group[row], int(candidates[column])
+                box = found.boxes[index]
+                drifted = target.mask is None or (
+                    float(pairwise_iou(target.box, box)[0, 0]) < _DRIFT_IOU
+                    and found.scores[index] >= settings.birth_confidence
+                )
+                if drifted:
+                    target.restart(box)
+                    prompts[target.id] = box
+                target.detected(
+                    box,
+                    float(found.scores[index]),
+                    int(found.class_ids[index]),
+                    appearance[index],
+                    settings.confirmations,
+                )
+            if group is live:
+                for row in result.unmatched_masklets:
+                    group[row].missed(settings)
+            matched = candidates[[column for _, column in result.matches]]
+            free = free[~np.isin(free, matched)]
+        prompts.update(self._births(found, appearance, free))
+        if prompts:
+            for identity, masklet in self._propagator.prompt(frame, prompts).items():
+                target = self._targets[identity]
+                self._look(target, masklet, 0.0, prompted=True)
+                if target.mask_box is not None:
+                    target.margins = (prompts[identity] - target.mask_box).astype(np.float32)
+                    target.motion.center = (prompts[identity][:2] + prompts[identity][2:]) / 2
+                    target.size = prompts[identity][2:] - prompts[identity][:2]
+                elif target.hits <= 1:
+                    target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
+
+    def _births(self, found: Detections, appearance: FloatArray, free: np.ndarray) -> dict[int, FloatArray]:
+        """Start targets at detections that nobody claims; returns their prompts."""
+        settings = self._settings
+        prompts: dict[int, FloatArray] = {}
+        live = [target for target in self._targets.values() if target.is_live]
+        boxes = as_boxes([target.box for target in live])
+        room = settings.max_live_tracks - len(live)
+        for index in free.tolist():
+            if found.scores[index] < settings.birth_confidence or room <= 0:
+                continue
+            box = found.boxes[index]
+            if len(boxes) and float(pairwise_iou(boxes, box).max()) > 0.4:
+                continue  # a second box on a target that has one already
+            target = Target.born(self._next_id, box, appearance[index])
+            self._next_id += 1
+            room -= 1
+            self._targets[target.id] = target
+            target.detected(
+                box,
+                float(found.scores[index]),
+                int(found.class_ids[index]),
+                appearance[index],
+                settings.confirmations,
+            )
+            prompts[target.id] = box
+        return prompts
+
+    def _masklet_side(self, targets: list[Target]) -> Side:
+        return Side(
+            as_boxes([target.box for target in targets]),
+            np.stack([target.appearance for target in targets]),
+            np.array([target.reach for target in targets], dtype=np.float32),
+        )
+
+    def _merge_duplicates(self) -> None:
+        """Remove the younger of two masklets that have come to cover the same pixels."""
+        live = sorted((t for t in self._targets.values() if t.is_live and t.mask_box is not None), key=lambda t: t.id)
+        overlapping: Counter[tuple[int, int]] = Counter()
+        if len(live) > 1:
+            boxes = as_boxes([target.mask_box for target in live if target.mask_box is not None])
+            overlap = np.maximum(pairwise_iou(boxes, boxes), pairwise_wasserstein(boxes, boxes) - 0.15)
+            for older, younger in zip(*np.nonzero(np.triu(overlap > _DUPLICATE_OVERLAP, 1)), strict=True):
+                pair = (live[older].id, live[younger].id)
+                overlapping[pair] = self._duplicates[pair] + 1
+                undetected = live[older].frames_since_detection > 0 or live[younger].frames_since_detection > 0
+                if overlapping[pair] >= _DUPLICATE_PASSES and undetected:
+                    live[younger].state = TrackState.REMOVED
+                    if live[older].frames_since_detection > 0:
+                        live[older].misses = 0
+        self._duplicates = overlapping
+
+    def _retire(self, frame: Frame) -> None:
+        """Live targets out of sight become lost, lost ones expire, removed ones go."""
+        settings = self._settings
+        for target in self._targets.values():
+            if target.is_live and target.mask is None:
+                x, y = target.motion.center
+                outside = not (0 <= x < frame.width and 0 <= y < frame.height)
+                if outside or target.seconds_unseen > _UNSEEN_LIMIT:
+                    lost = target.state is TrackState.CONFIRMED
+                    target.state = TrackState.LOST if lost else TrackState.REMOVED
+            if target.state is TrackState.LOST and target.seconds_unseen > settings.lost_seconds:
+                target.state = TrackState.REMOVED
+        lost_targets = [t for t in self._targets.values() if t.state is TrackState.LOST]
+        lost_targets.sort(key=lambda t: (t.seconds_unseen, t.id))
+        for target in lost_targets[settings.max_lost_tracks :]:
+            target.state = TrackState.REMOVED
+        removed = [t.id for t in self._targets.values() if t.state is TrackState.REMOVED]
+        self._propagator.drop(removed)
+        for identity in removed:
+            del self._targets[identity]
+
+
+def _detection_side(found: Detections, appearance: FloatArray, indices: np.ndarray) -> Side:
+    return Side(found.boxes[indices], appearance[indices], np.zeros(len(indices), dtype=np.float32))
