@@ -83,12 +83,16 @@ def find_python() -> str:
     candidates = [os.environ.get("PYTHON", ""), sys.executable]
     candidates += [f"python{major}.{minor}" for major, minor in SUPPORTED]
     for candidate in filter(None, candidates):
-        probe = subprocess.run(
-            [candidate, "-c", "import sys; print(sys.version_info[0], sys.version_info[1])"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ) if shutil.which(candidate) else None
+        probe = (
+            subprocess.run(
+                [candidate, "-c", "import sys; print(sys.version_info[0], sys.version_info[1])"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if shutil.which(candidate)
+            else None
+        )
         if probe is not None and probe.returncode == 0 and tuple(map(int, probe.stdout.split())) in SUPPORTED:
             return candidate
     raise SetupError("Python 3.11 or 3.12 is needed: install it, or name one with `make setup PYTHON=/path/to/python`")
@@ -211,13 +215,20 @@ def build_vision_msgs() -> None:
 
 def build_package() -> None:
     """Build this package with colcon into `install/`; Python files are linked, not copied."""
-    shutil.rmtree(ROOT / "build" / "smotracker_ros", ignore_errors=True)
+    build = ROOT / "build" / "smotracker_ros"
+    # Only a new installation has no links to files that were removed since; compiled messages are kept.
     shutil.rmtree(ROOT / "install", ignore_errors=True)
     colcon: list[str | Path] = [PYTHON, "-m", "colcon", "--log-base", ROOT / "log", "build"]
-    run(
-        [*colcon, "--symlink-install", "--packages-select", "smotracker_ros", "--cmake-args", *cmake_arguments()],
-        **build_environment(),
-    )
+    command = [*colcon, "--symlink-install", "--packages-select", "smotracker_ros", "--cmake-args", *cmake_arguments()]
+    if build.exists():
+        try:
+            run(command, **build_environment())
+            return
+        except SetupError:
+            say("the earlier build cannot be continued; building anew")
+            shutil.rmtree(build)
+            shutil.rmtree(ROOT / "install", ignore_errors=True)
+    run(command, **build_environment())
 
 
 def install_command() -> None:

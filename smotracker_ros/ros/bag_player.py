@@ -21,7 +21,7 @@ from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_nanosecond
 from smotracker_ros.ros.parameters import NodeParameter, declare
 from smotracker_ros.ros.qos import result_profile
 from smotracker_ros.settings import SettingsError
-from smotracker_ros.video import SourceError, open_source
+from smotracker_ros.video.sources import SourceError, open_source
 
 PARAMETERS = (
     NodeParameter("source", "", "Video file, image folder or rosbag2 to play."),
@@ -31,24 +31,28 @@ PARAMETERS = (
     NodeParameter("loop", False, "Begin anew at the end, with time going on."),
     NodeParameter("clock", False, "Publish the images' time on /clock, for nodes with use_sim_time."),
     NodeParameter(
-        "stamps", "auto", "Time stamps: the source's, or its times counted from now; auto: now for videos.",
+        "stamps",
+        "auto",
+        "Time stamps: the source's, or its times counted from now; auto: now for videos.",
         choices=("auto", "source", "now"),
     ),
     NodeParameter("frame_id", "", "Coordinate frame in the headers; empty: the source's own."),
     NodeParameter(
-        "reliability", "reliable", "Delivery offered: reliable, or best effort like a camera driver.",
+        "reliability",
+        "reliable",
+        "Delivery offered: reliable, or best effort like a camera driver.",
         choices=("reliable", "best_effort"),
     ),
     NodeParameter("subscribers", 1, "Wait for so many subscribers before the first image.", 0, 100),
     NodeParameter(
-        "max_in_flight", 0,
+        "max_in_flight",
+        0,
         "Hold images back while so many are unanswered on `tracks`, so that none is lost; 0: play by the clock alone.",
-        0, 1000,
+        0,
+        1000,
     ),
-    NodeParameter(
-        "patience", 120.0, "Give up after so many seconds without a subscriber or an answer.", 1.0, 86400.0
-    ),
-)  # fmt: skip
+    NodeParameter("patience", 120.0, "Give up after so many seconds without a subscriber or an answer.", 1.0, 86400.0),
+)
 
 
 class PlayError(RuntimeError):

@@ -7,8 +7,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smotracker_ros.tracks import Tracks, TrackState
 

@@ -84,7 +84,7 @@ def to_image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:
     message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
     message.is_bigendian = int(pixels.dtype.itemsize > 1 and sys.byteorder == "big")
     # Assigning an array would copy it element by element: 0.75 s for a 720p image.
-    message.data.frombytes(memoryview(pixels).cast("B"))
+    message.data.frombytes(pixels.data.cast("B"))
     return message
 
 

@@ -70,9 +70,7 @@ def declare(node: Node, parameters: Iterable[NodeParameter]) -> dict[str, Any]:
     """
     values = {}
     for parameter in parameters:
-        values[parameter.name] = node.declare_parameter(
-            parameter.name, parameter.default, _descriptor(parameter)
-        ).value
+        values[parameter.name] = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
         parameter.check(values[parameter.name])
     return values
 

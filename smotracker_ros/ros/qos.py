@@ -86,8 +86,8 @@ def explain_silence(
         return f"{waiting}: its publisher {offers[0].node} sends {foreign[0]}; {remedy}"
     if reliable and not any(offer.reliable for offer in offers):
         return (
-            f"{waiting}: its publisher {offers[0].node} offers best effort only, which a reliable subscription refuses; "
-            "set reliability:=auto or best_effort"
+            f"{waiting}: its publisher {offers[0].node} offers best effort only, which cannot serve a reliable "
+            "subscription; set reliability:=auto or best_effort"
         )
     return (
         f"{waiting}, although {', '.join(offer.node for offer in offers)} publishes it with a matching quality of "

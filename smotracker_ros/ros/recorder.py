@@ -26,7 +26,7 @@ from smotracker_ros.ros.parameters import NodeParameter, declare
 from smotracker_ros.ros.qos import result_profile
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracks import Tracks
-from smotracker_ros.video import MotWriter, OverlayWriter
+from smotracker_ros.video.sinks import MotWriter, OverlayWriter, SinkError
 
 PARAMETERS = (
     NodeParameter("output", "", "Folder for bag/, tracks.txt and overlay.mp4."),
@@ -35,10 +35,13 @@ PARAMETERS = (
     NodeParameter("record_images", False, "Also write the source images to the bag."),
     NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first two time stamps.", 0.0, 1000.0),
     NodeParameter(
-        "idle_seconds", 2.0, "End when the images' publisher has gone and nothing came for this long; 0: only when told.",
-        0.0, 3600.0,
+        "idle_seconds",
+        2.0,
+        "End when the images have no publisher and nothing came for this long; 0: only when told.",
+        0.0,
+        3600.0,
     ),
-)  # fmt: skip
+)
 
 RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
 MAX_WAITING = 300
@@ -189,7 +192,7 @@ def main() -> int:
             code = 0 if node.recorded else 1
     except (KeyboardInterrupt, ExternalShutdownException):
         code = 1
-    except (SettingsError, ParameterException, OSError) as error:
+    except (SettingsError, ParameterException, SinkError, OSError) as error:
         rclpy.logging.get_logger("recorder").fatal(str(error))
         code = 1
     finally:

@@ -39,24 +39,30 @@ from smotracker_ros.ros.qos import (
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.overlay import OverlayPainter
+from smotracker_ros.video.overlay import Trails, draw_overlay
 
 EVERY_FRAME_DEPTH = 300
 """Frames that wait by default where every frame is to be tracked: 0.8 GB at 1280x720."""
 
 PARAMETERS = (
-    NodeParameter("preset", "y-smotracker", "Named set-up that gives the other parameters their defaults.", choices=PRESETS),
+    NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),
     NodeParameter("autostart", True, "Configure and activate without being asked by a lifecycle manager."),
     NodeParameter(
-        "image_transport", "raw", "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        "image_transport",
+        "raw",
+        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
         choices=("raw", "compressed"),
     ),
     NodeParameter(
-        "reliability", "auto", "Delivery asked for images; auto: as the publisher offers.",
+        "reliability",
+        "auto",
+        "Delivery asked for images; auto: as the publisher offers.",
         choices=("auto", "best_effort", "reliable"),
     ),
     NodeParameter(
-        "on_overload", "latest", "When images come faster than they are tracked: skip to the latest, or queue every one.",
+        "on_overload",
+        "latest",
+        "When images come too fast: skip to the latest, or queue every one.",
         choices=("latest", "every_frame"),
     ),
     NodeParameter(
@@ -64,10 +70,14 @@ PARAMETERS = (
     ),
     NodeParameter("publish_masks", True, "Publish the label image on `masks` while someone subscribes.", dynamic=True),
     NodeParameter(
-        "silence_seconds", 5.0, "Warn, with the reason, when no image has arrived for this long.",
-        minimum=0.5, maximum=3600.0, dynamic=True,
+        "silence_seconds",
+        5.0,
+        "Warn, with the reason, when no image has arrived for this long.",
+        minimum=0.5,
+        maximum=3600.0,
+        dynamic=True,
     ),
-)  # fmt: skip
+)
 
 
 class TrackerNode(LifecycleNode):
@@ -90,7 +100,7 @@ class TrackerNode(LifecycleNode):
         self._tracker: SmoTracker | None = None
         self._tracker_lock = threading.Lock()
         self._settings_changed = False
-        self._painter = OverlayPainter()
+        self._trails = Trails()
         self._queue: FrameQueue[tuple[Image | CompressedImage, float]] | None = None
         self._worker: threading.Thread | None = None
         self._image_subscription: Any = None
@@ -307,8 +317,9 @@ class TrackerNode(LifecycleNode):
         header = message.header
         if self.get_parameter("publish_masks").value and self._masks_publisher.get_subscription_count():
             self._masks_publisher.publish(to_label_message(tracks, header))
+        self._trails.update(tracks)
         if self._overlay_publisher.get_subscription_count():
-            self._overlay_publisher.publish(to_image(self._painter.paint(frame, tracks), header, "rgb8"))
+            self._overlay_publisher.publish(to_image(draw_overlay(frame, tracks, self._trails), header, "rgb8"))
         self._states_publisher.publish(to_track_array(tracks, header))
         # Last, so that whoever waits for `tracks` knows that everything of this image has been sent.
         self._tracks_publisher.publish(to_detections(tracks, header))
@@ -316,7 +327,7 @@ class TrackerNode(LifecycleNode):
     # Services, parameters, diagnostics --------------------------------------------------------------------------------
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Forget all tracks; ids begin anew."""
+        """Forget all tracks; ids go on."""
         with self._tracker_lock:
             response.success = self._tracker is not None
             self._forget()
@@ -341,7 +352,8 @@ class TrackerNode(LifecycleNode):
         tracker, queue = self._tracker, self._queue
         if tracker is not None and queue is not None:
             stamp = self.get_clock().now().to_msg()
-            self._diagnostics_publisher.publish(self._health.message(stamp, len(queue), tracker.models))
+            facts = {"memory of masklets [MiB]": f"{tracker.memory_bytes / 2**20:.2f}", **tracker.models}
+            self._diagnostics_publisher.publish(self._health.message(stamp, len(queue), facts))
 
 
 def main() -> int:
