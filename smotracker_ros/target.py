@@ -136,6 +136,7 @@ class Target:
         self.motion.center = box_centers(box)[0]
         self.size = box_sizes(box)[0]
         self.margins = np.zeros(4, dtype=np.float32)
+        self.mask, self.mask_box = None, None
 
     def detected(self, box: FloatArray, score: float, class_id: int, appearance: FloatArray, certain: int) -> None:
         """Take an agreeing detection.

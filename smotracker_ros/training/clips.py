@@ -61,8 +61,8 @@ class Clip:
     cuts: tuple[int, ...]
     labels: tuple[Labels, ...]
 
-    def images(self) -> Iterator[UInt8Image]:
-        """Decode the video: uint8 RGB (height, width, 3), frame by frame.
+    def images(self, step: int = 1, start: int = 0) -> Iterator[tuple[int, UInt8Image]]:
+        """Decode the video: (0-based index, uint8 RGB (height, width, 3)) of every `step`-th frame from `start` on.
 
         Raises:
             ClipError: if the video cannot be opened.
@@ -71,11 +71,15 @@ class Clip:
         if not capture.isOpened():
             raise ClipError(f"{self.video}: cannot be opened as a video")
         try:
-            for _ in range(self.length):
-                good, image = capture.read()
+            for index in range(self.length):
+                if not capture.grab():
+                    return
+                if index < start or (index - start) % step:
+                    continue
+                good, image = capture.retrieve()
                 if not good:
                     return
-                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+                yield index, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         finally:
             capture.release()
 

@@ -89,9 +89,7 @@ def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, seed
     count = 0
     for clip in progress(clips, description="cutting crops"):
         start = int(generator.integers(settings.frame_step))
-        for index, image in enumerate(clip.images()):
-            if index % settings.frame_step != start:
-                continue
+        for index, image in clip.images(settings.frame_step, start):
             labels = clip.labels[index]
             scales = settings.visible_scales if clip.size[0] > 300 else settings.infrared_scales
             scale = float(generator.uniform(*scales))

@@ -118,9 +118,7 @@ def write_real_tracks(clips: Iterable[Clip], directory: Path, frame_step: int = 
             for identity, box in zip(labels.ids.tolist(), labels.boxes, strict=True):
                 sizes.setdefault(identity, []).append(float(max(box[2] - box[0], box[3] - box[1])))
         writers = {key: _Writer(f"{clip.name}_{key}", float(np.median(value)), False) for key, value in sizes.items()}
-        for index, image in enumerate(clip.images()):
-            if index % frame_step:
-                continue
+        for index, image in clip.images(frame_step):
             grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             for identity, box in zip(clip.labels[index].ids.tolist(), clip.labels[index].boxes, strict=True):
                 mask, trusted = pseudo_mask(grey, box)

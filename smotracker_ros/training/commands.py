@@ -1,0 +1,99 @@
+"""Commands that train the embedded models and measure them: `smotracker train ...`, `smotracker evaluate-model ...`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded models.")
+quality_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")
+
+Data = Annotated[Path, typer.Option(help="Folder of labelled sequences (seqinfo.ini, gt/gt.txt, video).")]
+Output = Annotated[Path, typer.Option(help="Folder for checkpoints and logs; an interrupted run in it goes on.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+
+
+@app.command("detector")
+def train_detector(
+    data: Data,
+    output: Output = Path("runs/detector"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the crops.")] = 8,
+    side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 160,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate of AdamW.")] = 0.002,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Train a YOLOv10n on crops of real clips."""
+    from smotracker_ros.training.detector import CropSettings, DetectorTraining, train_detector
+
+    training = DetectorTraining(epochs=epochs, learning_rate=learning_rate, threads=threads, start=start)
+    typer.echo(train_detector(data, output, CropSettings(side=side), training))
+
+
+@app.command("masklets")
+def train_masklets(
+    data: Data,
+    output: Output = Path("runs/masklets"),
+    iterations: Annotated[int, typer.Option(min=1, help="Optimizer steps in all.")] = 4000,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of AdamW.")] = 7e-4,
+    scenes: Annotated[int, typer.Option(min=1, help="Rendered scenes beside the real clips.")] = 160,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from instead of random ones.")] = None,
+    minutes: Annotated[float, typer.Option(help="Stop after this many minutes, to be resumed later.")] = math.inf,
+    threads: Threads = 2,
+) -> None:
+    """Train the nano SAM2 on windows of real clips and rendered scenes."""
+    from smotracker_ros.training.masklets import MaskletTraining, train_masklets
+
+    training = MaskletTraining(iterations=iterations, learning_rate=learning_rate, scenes=scenes, threads=threads)
+    typer.echo(train_masklets(data, output, training, start, minutes))
+
+
+@quality_app.command("detector")
+def measure_detector(
+    data: Data,
+    weights: Annotated[Path | None, typer.Option(help="YOLO checkpoint; without it the embedded one.")] = None,
+    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame is judged.")] = 10,
+    image_size: Annotated[int, typer.Option(min=0, help="Longer side at which frames are seen; 0: automatic.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Average precision (class-agnostic, IoU 0.5) and recall at one false box per frame."""
+    from smotracker_ros.detection.yolo import YoloDetector
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.quality import detector_quality
+
+    _show({"detector": detector_quality(YoloDetector(weights), read_clips(data), frame_step, image_size)}, output)
+
+
+@quality_app.command("masklets")
+def measure_masklets(
+    data: Data,
+    weights: Annotated[Path | None, typer.Option(help="SAM2 checkpoint; without it the embedded nano model.")] = None,
+    image_size: Annotated[int, typer.Option(min=0, help="Side of the network's input; 0: automatic.")] = 0,
+    window_factor: Annotated[float, typer.Option(help="Window side in target sizes.")] = 3.6,
+    csrt: Annotated[bool, typer.Option(help="Run OpenCV's CSRT on the same starts.")] = True,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Box IoU 1, 5, 10 and 30 frames after a single prompt."""
+    from smotracker_ros.masklets.model import load_network
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.quality import masklet_quality
+
+    _show(masklet_quality(load_network(weights, image_size), read_clips(data), window_factor, csrt), output)
+
+
+def _show(figures: dict[str, dict[str, float]], output: Path | None) -> None:
+    table = Table()
+    columns = list(dict.fromkeys(key for row in figures.values() for key in row))
+    for column in ["", *columns]:
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in figures.items():
+        table.add_row(name, *(f"{row[key]:.3f}" if key in row else "" for key in columns))
+    Console().print(table)
+    if output is not None:
+        output.write_text(json.dumps(figures, indent=1))

@@ -1,0 +1,193 @@
+"""How good the models are on labelled clips that they were not trained on: the figures of the model cards."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from rich.progress import track as progress
+
+from smotracker_ros.detection import Detector
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
+from smotracker_ros.masklets.memory import MOTION_AWARE
+from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.training.clips import Clip
+
+HORIZONS = (0, 1, 5, 10, 30)
+_STARTS = (20, 140)
+
+
+def detector_quality(
+    detector: Detector, clips: Sequence[Clip], frame_step: int = 10, image_size: int = 0
+) -> dict[str, float]:
+    """Average precision and recall, all classes taken as one.
+
+    Args:
+        detector: the detector.
+        clips: labelled clips.
+        frame_step: every n-th frame is judged.
+        image_size: longer side at which the network sees a frame; 0: the detector's choice.
+
+    Returns:
+        `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible`, and
+        `recall_at_one_false_box`: share of labels found at the confidence that gives one false box per frame.
+    """
+    rows: dict[str, Any] = {"infrared": ([], [], []), "visible": ([], [], [])}
+    ranked: list[tuple[float, bool]] = []
+    labelled, judged, number = 0, 0, 0
+    for clip in progress(clips, description="detector"):
+        images, truths, results = rows["infrared" if clip.name.startswith(("IR", "CIR")) else "visible"]
+        for index, image in clip.images(frame_step):
+            number, judged = number + 1, judged + 1
+            found = detector.detect(Frame(image, index, index), 0.001, image_size)
+            boxes = clip.labels[index].boxes
+            labelled += len(boxes)
+            images.append({"id": number, "height": clip.size[0], "width": clip.size[1]})
+            for box in boxes.tolist():
+                size = [box[2] - box[0], box[3] - box[1]]
+                truths.append(
+                    {"id": len(truths) + 1, "image_id": number, "category_id": 1, "bbox": [*box[:2], *size],
+                     "area": size[0] * size[1], "iscrowd": 0}
+                )
+            for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
+                results.append(
+                    {"image_id": number, "category_id": 1, "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
+                     "score": score}
+                )
+            ranked += _hits(found.boxes, found.scores, boxes)
+    both = tuple(rows["infrared"][i] + rows["visible"][i] for i in range(3))
+    for identity, truth in enumerate(both[1], start=1):
+        truth["id"] = identity
+    ranked.sort(key=lambda item: -item[0])
+    hits = np.array([hit for _, hit in ranked])
+    allowed = hits[np.cumsum(~hits) <= judged] if len(hits) else hits
+    return {
+        "frames": float(judged),
+        "map50": _average_precision(*both),
+        "map50_infrared": _average_precision(*rows["infrared"]),
+        "map50_visible": _average_precision(*rows["visible"]),
+        "recall_at_one_false_box": float(allowed.sum()) / max(labelled, 1),
+    }
+
+
+def _hits(boxes: FloatArray, scores: FloatArray, truth: FloatArray) -> list[tuple[float, bool]]:
+    """(score, whether it claims a label not claimed yet at IoU 0.5) of each detection, by falling score."""
+    overlap = pairwise_iou(boxes, truth)
+    claimed: set[int] = set()
+    result = []
+    for row in np.argsort(-scores, kind="stable"):
+        best = int(overlap[row].argmax()) if len(truth) else -1
+        hit = best >= 0 and float(overlap[row, best]) >= 0.5 and best not in claimed
+        if hit:
+            claimed.add(best)
+        result.append((float(scores[row]), hit))
+    return result
+
+
+def _average_precision(images: list[Any], truths: list[Any], results: list[Any]) -> float:
+    if not images or not results:
+        return 0.0
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on the console
+        truth = COCO()
+        truth.dataset = {"images": images, "annotations": truths, "categories": [{"id": 1}], "info": {}}
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes(results), "bbox")
+        judge.params.iouThrs = np.array([0.5])
+        judge.evaluate()
+        judge.accumulate()
+    precision = judge.eval["precision"][0, :, 0, 0, -1]
+    return float(precision[precision > -1].mean())
+
+
+@dataclass(frozen=True)
+class _Start:
+    first: int
+    boxes: FloatArray
+
+
+def _starts(clip: Clip) -> list[_Start]:
+    """Objects that are labelled without a gap from a start frame to the last horizon, within one shot."""
+    found = []
+    for first in _STARTS:
+        last = first + max(HORIZONS)
+        if last >= clip.length or clip.shot_of(first) != clip.shot_of(last):
+            continue
+        spans = [dict(zip(clip.labels[t].ids.tolist(), clip.labels[t].boxes, strict=True)) for t in range(first, last + 1)]
+        for identity in sorted(set.intersection(*(set(span) for span in spans))):
+            found.append(_Start(first, np.stack([span[identity] for span in spans])))
+    return found
+
+
+def masklet_quality(
+    network: MaskletNetwork, clips: Sequence[Clip], window_factor: float = 3.6, csrt: bool = True
+) -> dict[str, dict[str, float]]:
+    """Box IoU some frames after a single prompt with the labelled box, against labels and beside OpenCV's CSRT.
+
+    Reported boxes are in the prompt's convention: the mask's box plus what the prompt's box added to it at the start.
+
+    Args:
+        network: the SAM2 model.
+        clips: labelled clips; objects labelled for 31 frames from frame 20 or 140 on are used.
+        window_factor: side of the windows as a multiple of the target's longer side.
+        csrt: whether to run CSRT on the same starts.
+
+    Returns:
+        Per method, mean IoU by horizon in frames (`iou_0` ... `iou_30`), `visible_30` (share still seen), `starts`;
+        a hidden target counts as IoU 0.
+    """
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def note(method: str, horizon: int, truth: FloatArray, box: FloatArray | None, name: str) -> None:
+        iou = 0.0 if box is None else float(pairwise_iou(as_boxes(box), as_boxes(truth))[0, 0])
+        for key in (method, f"{method} drones") if "DRONE" in name else (method,):
+            figures[key][f"iou_{horizon}"].append(iou)
+            if horizon == max(HORIZONS):
+                figures[key]["visible_30"].append(float(box is not None))
+
+    for clip in progress(clips, description="masklets"):
+        starts = _starts(clip)
+        if not starts:
+            continue
+        images = [image for _, image in islice(clip.images(), max(_STARTS) + max(HORIZONS) + 1)]
+        for start in starts:
+            propagator = Propagator(network, MOTION_AWARE, "windows", window_factor)
+            margin = np.zeros(4, dtype=np.float32)
+            tracker = cv2.TrackerCSRT_create() if csrt else None
+            for horizon in range(max(HORIZONS) + 1):
+                image, truth = images[start.first + horizon], start.boxes[horizon]
+                frame = Frame(image, horizon, horizon)
+                masklet = propagator.step(frame).get(1) if horizon else propagator.prompt(frame, {1: truth})[1]
+                assert masklet is not None
+                if horizon == 0 and masklet.box is not None:
+                    margin = truth - masklet.box
+                reference = None
+                if tracker is not None:
+                    x, y, w, h = start.boxes[0][0], start.boxes[0][1], *(start.boxes[0][2:] - start.boxes[0][:2])
+                    if horizon == 0:
+                        tracker.init(image, (round(float(x)), round(float(y)), max(round(float(w)), 2), max(round(float(h)), 2)))
+                    else:
+                        good, (x, y, w, h) = tracker.update(image)
+                        reference = np.array([x, y, x + w, y + h], dtype=np.float32) if good else None
+                if horizon in HORIZONS:
+                    box = None if masklet.box is None else masklet.box
+                    note("mask box", horizon, truth, box, clip.name)
+                    note("nano", horizon, truth, None if box is None else box + margin, clip.name)
+                    if horizon:
+                        note("stays", horizon, truth, start.boxes[0], clip.name)
+                        if tracker is not None:
+                            note("csrt", horizon, truth, reference, clip.name)
+    return {
+        method: {**{key: float(np.mean(values)) for key, values in by.items()}, "starts": float(len(by["iou_30"]))}
+        for method, by in figures.items()
+    }
