@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from smotracker_ros.tracks import Tracks
     from smotracker_ros.video.base import FrameSource
 
+# Looked up by name: these modules are imported only by the commands that can raise the errors.
+_EXPECTED_ERRORS = (
+    ("smotracker_ros.video.base", "SourceError"),
+    ("smotracker_ros.video.pending", "SinkError"),
+    ("smotracker_ros.detection.yolo", "DetectorError"),
+    ("smotracker_ros.masklets.model", "ModelError"),
+    ("smotracker_ros.training.clips", "ClipError"),
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -256,12 +265,9 @@ def _is_expected(error: Exception) -> bool:
     """Whether the message tells a user what to do, so that a traceback would only hide it."""
     if isinstance(error, FrameError | SettingsError):
         return True
-    # Looked up by name: their modules are imported only by the commands that can raise them.
-    homes = {"SourceError": "smotracker_ros.video.base", "SinkError": "smotracker_ros.video.pending"}
-    homes["ModelError"] = "smotracker_ros.models"
-    for name, home in homes.items():
-        module = sys.modules.get(home)
-        if module is not None and isinstance(error, getattr(module, name)):
+    for module, name in _EXPECTED_ERRORS:
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
             return True
     return False
 

@@ -1,0 +1,170 @@
+"""The command line: real processes' behaviour, through the same entry point."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from smotracker_ros.cli import parse_override
+from smotracker_ros.settings import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+ENTRY = "from smotracker_ros.cli import main; main()"
+
+
+def _run(*arguments: object, code: str = ENTRY) -> subprocess.CompletedProcess[str]:
+    search_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = dict(os.environ, PYTHONPATH=search_path, COLUMNS="200")
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+
+
+def _one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scene") / "s"
+    result = _run("synthesize", "--output", path, "--seed", 4, "--frames", 20, "--width", 320, "--height", 256,
+                  "--targets", 3, "--camera", "static", "--modality", "infrared")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def test_help_is_quick_because_torch_is_not_imported() -> None:
+    code = (
+        "import sys\nfrom smotracker_ros.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    result = _run("--help", code=code)
+    assert result.returncode == 0, result.stderr
+    for command in ("track", "synthesize", "train", "evaluate-model"):
+        assert command in result.stdout
+
+
+def test_synthesize_writes_a_sequence(scene: Path) -> None:
+    assert sorted(path.name for path in scene.iterdir()) == ["gt", "seqinfo.ini", "video.mp4"]
+    with av.open(str(scene / "video.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 20
+    rows = np.loadtxt(scene / "gt" / "gt.txt", delimiter=",")
+    assert set(rows[:, 1]) <= {1, 2, 3}
+
+
+def test_synthesize_is_reproducible(scene: Path, tmp_path: Path) -> None:
+    _run("synthesize", "--output", tmp_path / "s", "--seed", 4, "--frames", 20, "--width", 320, "--height", 256,
+         "--targets", 3, "--camera", "static", "--modality", "infrared")  # fmt: skip
+    for name in ("gt/gt.txt", "seqinfo.ini"):
+        assert (tmp_path / "s" / name).read_bytes() == (scene / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["synthesize"],
+        ["synthesize", "--output", "x", "--frames", "0"],
+        ["synthesize", "--output", "x", "--camera", "upside-down"],
+        ["track", "x"],
+        ["track", "x", "--output", "y", "--storage", "tape"],
+        ["no-such-command"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
+    result = _run(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_missing_source(tmp_path: Path) -> None:
+    result = _run("track", tmp_path / "none.mp4", "--output", tmp_path / "o")
+    _one_line_error(result, "none.mp4", "does not exist")
+    assert not (tmp_path / "o").exists()
+
+
+def test_broken_source(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"not a video" * 100)
+    result = _run("track", tmp_path / "bad.mp4", "--output", tmp_path / "o")
+    _one_line_error(result, "bad.mp4")
+    assert not (tmp_path / "o").exists()
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = _run("synthesize", "--output", tmp_path / "file" / "scene", "--frames", 2)
+    _one_line_error(result, "cannot be written")
+
+
+@pytest.mark.parametrize("change", ["clip_lenght=3", "clip_length=many", "clip_length", "clip_length=0"])
+def test_wrong_settings(scene: Path, tmp_path: Path, change: str) -> None:
+    result = _run("track", scene / "video.mp4", "--output", tmp_path / "o", "--set", change)
+    _one_line_error(result)
+    assert not (tmp_path / "o").exists()
+
+
+def test_unknown_preset(scene: Path, tmp_path: Path) -> None:
+    result = _run("track", scene / "video.mp4", "--output", tmp_path / "o", "--preset", "z-smotracker")
+    _one_line_error(result, "z-smotracker")
+    assert not (tmp_path / "o").exists()
+
+
+def test_missing_weights(scene: Path, tmp_path: Path) -> None:
+    result = _run("track", scene / "video.mp4", "--output", tmp_path / "o", "--set", "detector_weights=/no/such.pt")
+    _one_line_error(result, "/no/such.pt")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+def test_track_writes_everything(scene: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o"
+    result = _run("track", scene, "--output", output, "--masks", "--bag", "--frames", 15, "--set", "clip_length=6")
+    assert result.returncode == 0, result.stderr
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["bag", "masks", "overlay.mp4", "summary.json", "tracks.txt"]
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["frames"] == 15
+    assert summary["fps"] == 30
+    assert summary["preset"] == "y-smotracker"
+    assert summary["settings"]["clip_length"] == 6
+    assert summary["models"]
+    text = (output / "tracks.txt").read_text()
+    rows = [line.split(",") for line in text.splitlines()]
+    assert len({row[1] for row in rows}) == summary["tracks"]
+    assert len(list((output / "masks").iterdir())) == 15
+    with av.open(str(output / "overlay.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("clip_length=7", ("clip_length", 7)),
+        ("window_factor = 2.5", ("window_factor", 2.5)),
+        ("adaptive_clips=no", ("adaptive_clips", False)),
+        ("adaptive_clips=True", ("adaptive_clips", True)),
+        ("detector_weights=a=b.pt", ("detector_weights", "a=b.pt")),
+    ],
+)
+def test_overrides(text: str, expected: tuple[str, object]) -> None:
+    name, value = parse_override(text)
+    assert (name, value) == expected
+    assert type(value) is type(expected[1])
+
+
+@pytest.mark.parametrize("text", ["clip_length", "=3", "nothing=3", "clip_length=2.5", "adaptive_clips=maybe"])
+def test_wrong_overrides(text: str) -> None:
+    with pytest.raises(SettingsError):
+        parse_override(text)

@@ -1,0 +1,91 @@
+"""Frames and the way of any image to uint8 RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smotracker_ros.frames import Frame, FrameError, to_rgb8
+
+
+def test_frame_sizes() -> None:
+    frame = Frame(np.zeros((20, 30, 3), np.uint8), 5)
+    assert (frame.height, frame.width, frame.index, frame.frame_id) == (20, 30, 0, "")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((20, 30), np.uint8),
+        np.zeros((20, 30, 4), np.uint8),
+        np.zeros((20, 30, 3), np.float32),
+        np.zeros((3, 20, 30), np.uint8),
+    ],
+)
+def test_frame_refuses_other_layouts(image: np.ndarray) -> None:
+    with pytest.raises(FrameError, match="to_rgb8"):
+        Frame(image, 0)
+
+
+@pytest.mark.parametrize("shape", [(7, 30, 3), (30, 7, 3), (0, 0, 3)])
+def test_frame_refuses_tiny_images(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(FrameError, match="at least 8x8"):
+        Frame(np.zeros(shape, np.uint8), 0)
+
+
+def test_eight_bit_colour_and_grey_keep_their_values() -> None:
+    rng = np.random.default_rng(0)
+    color = rng.integers(0, 255, (9, 10, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(to_rgb8(color), color)
+    np.testing.assert_array_equal(to_rgb8(np.dstack([color, color[:, :, :1]])), color)
+    for grey in (color[:, :, 0], color[:, :, :1]):
+        np.testing.assert_array_equal(to_rgb8(grey)[:, :, 1], color[:, :, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.float64, np.int32])
+def test_deeper_images_are_stretched(dtype: type) -> None:
+    image = np.linspace(1000, 1200, 40 * 50).reshape(40, 50).astype(dtype)
+    image[0, 0] = 30000  # one hot pixel must not take the whole range
+    rgb = to_rgb8(image)
+    assert rgb.dtype == np.uint8
+    assert rgb.shape == (40, 50, 3)
+    assert rgb[0, 0, 0] == 255
+    assert int(rgb[20, 25, 0]) == pytest.approx(128, abs=6)
+    assert rgb[39, 49, 0] == 255
+    assert rgb[0, 1, 0] == 0
+
+
+def test_percentiles_can_be_chosen() -> None:
+    image = np.linspace(0, 1000, 10000).reshape(100, 100).astype(np.float32)
+    assert np.count_nonzero(to_rgb8(image, (25, 75))[:, :, 0] == 0) == pytest.approx(2500, abs=60)
+
+
+def test_missing_values() -> None:
+    image = np.linspace(0, 1, 400).reshape(20, 20).astype(np.float32)
+    image[0, 0], image[0, 1], image[0, 2] = np.nan, np.inf, -np.inf
+    rgb = to_rgb8(image)[:, :, 0]
+    assert rgb[0, :3].tolist() == [0, 255, 0]
+
+
+def test_constant_deep_image() -> None:
+    assert np.ptp(to_rgb8(np.full((9, 9), 7000, np.uint16))) == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 5, 2), np.uint8), "neither grey nor"),
+        (np.zeros(9, np.uint8), "neither grey nor"),
+        (np.zeros((0, 5), np.uint8), "neither grey nor"),
+        (np.zeros((4, 5), np.complex64), "dtype complex64"),
+        (np.zeros((4, 5), np.bool_), "dtype bool"),
+        (np.full((4, 5), np.nan, np.float32), "no finite value"),
+    ],
+)
+def test_what_is_no_image(image: np.ndarray, message: str) -> None:
+    with pytest.raises(FrameError, match=message):
+        to_rgb8(image)
+
+
+def test_result_is_contiguous() -> None:
+    assert to_rgb8(np.zeros((12, 12, 4), np.uint8)[::2, ::2]).flags.c_contiguous
