@@ -161,16 +161,18 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
     if name not in fields:
         raise SettingsError(f"unknown setting {name}; there are: {', '.join(sorted(fields))}")
-    kind = type(fields[name].default)
+    kind: type[Any] = type(fields[name].default)
     if kind is bool:
-        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-        if value.lower() not in words:
+        if value.lower() not in _TRUE + _FALSE:
             raise SettingsError(f"{name} must be true or false, not {value!r}")
-        return name, words[value.lower()]
+        return name, value.lower() in _TRUE
     try:
         return name, kind(value)
     except ValueError as error:
         raise SettingsError(f"{name} must be of type {kind.__name__}, not {value!r}") from error
+
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 class _Statistics:
