@@ -32,6 +32,8 @@ def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
         # Runs alternate, beginning with unset pixels; the last one reaches to the image's end.
         lengths = np.diff(edges, prepend=0, append=before + runs.size + after)
         counts = lengths.tolist()
+        if counts[-1] == 0:
+            counts.pop()
     encoded = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return str(encoded["counts"].decode("ascii"))
 

@@ -97,9 +97,11 @@ def explain_silence(
 
 
 def image_topics(node: Node, besides: str) -> list[str]:
-    """Topics with images other than `besides`, as "name (type)"."""
-    return [
-        f"{name} ({types[0]})"
-        for name, types in node.get_topic_names_and_types()
-        if name != besides and types[0] in IMAGE_TYPES.values() and node.count_publishers(name)
-    ]
+    """Topics with images from other nodes, except `besides`, as "name (type)"; five at most."""
+    own = node.get_fully_qualified_name()
+    found = []
+    for name, types in node.get_topic_names_and_types():
+        foreign = name != besides and types[0] in IMAGE_TYPES.values()
+        if foreign and any(offer.node != own for offer in image_offers(node, name)):
+            found.append(f"{name} ({types[0]})")
+    return found[:5]

@@ -1,0 +1,85 @@
+"""Launch files: their structure everywhere, their description where ROS's launch is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smotracker_ros.presets import load_settings
+from smotracker_ros.ros.parameters import setting_parameters
+from smotracker_ros.ros.tracker_node import PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+ARGUMENTS = {
+    "track.launch.py": {
+        "image", "image_transport", "preset", "namespace", "name", "params_file", "use_sim_time", "autostart",
+        "respawn", "fastdds_profile",
+    },
+    "replay.launch.py": {"source", "topic", "output", "rate", "preset", "namespace", "params_file"},
+}  # fmt: skip
+
+
+def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+
+def _first(call: ast.Call) -> Any:
+    return ast.literal_eval(call.args[0])
+
+
+@pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
+def test_structure(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["generate_launch_description"], "declarative: no code but the description"
+    declared = {_first(call) for call in _calls(tree, "DeclareLaunchArgument")}
+    assert declared == ARGUMENTS[file.name]
+    used = {_first(call) for call in _calls(tree, "LaunchConfiguration")}
+    assert used == declared, "each argument is used, and only declared ones are"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" in {_first(call) for call in _calls(tree, "SetEnvironmentVariable")}
+    for call in _calls(tree, "DeclareLaunchArgument"):
+        assert "description" in {keyword.arg for keyword in call.keywords}
+    for call in _calls(tree, "Node"):
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        assert ast.literal_eval(given["package"]) == "smotracker_ros"
+        script = ROOT / "scripts" / ast.literal_eval(given["executable"])
+        assert script.stat().st_mode & stat.S_IXUSR
+        assert f"scripts/{script.name}" in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
+def test_description(file: Path) -> None:
+    pytest.importorskip("launch_ros", reason="ROS's launch comes with a ROS distribution only")
+    specification = importlib.util.spec_from_file_location("launch_file", file)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    description = module.generate_launch_description()
+    assert {argument.name for argument in description.get_launch_arguments()} == ARGUMENTS[file.name]
+
+
+def test_parameter_file_names_real_parameters() -> None:
+    content = yaml.safe_load((ROOT / "config" / "tracker.yaml").read_text(encoding="utf-8"))
+    given = content["/**"]["ros__parameters"]
+    known = {parameter.name: parameter for parameter in (*PARAMETERS, *setting_parameters(load_settings()))}
+    for name, value in given.items():
+        assert type(value) is type(known[name].default), name
+        known[name].check(value)
+
+
+def test_parameters_do_not_clash() -> None:
+    names = [parameter.name for parameter in (*PARAMETERS, *setting_parameters(load_settings()))]
+    assert len(names) == len(set(names))
+    for parameter in (*PARAMETERS, *setting_parameters(load_settings())):
+        assert parameter.description.endswith(".") and len(parameter.description) > 15

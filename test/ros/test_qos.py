@@ -1,0 +1,96 @@
+"""The queue between the threads, the quality of service, and the words for silence."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from smotracker_ros.ros.diagnostics import Health
+from smotracker_ros.ros.frame_queue import FrameQueue
+from smotracker_ros.ros.images import to_stamp
+from smotracker_ros.ros.qos import Offer, explain_silence, subscription_profile, wants_reliable
+from smotracker_ros.tracks import Tracks
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA = Offer("/camera", IMAGE, reliable=False)
+PLAYER = Offer("/player", IMAGE, reliable=True)
+
+
+def test_queue_keeps_the_newest() -> None:
+    queue: FrameQueue[int] = FrameQueue(2, keep_newest=True)
+    assert [queue.put(number) for number in range(5)] == [0, 0, 1, 1, 1]
+    assert (queue.get(), queue.get(), len(queue)) == (3, 4, 0)
+
+
+def test_queue_keeps_the_sequence() -> None:
+    queue: FrameQueue[int] = FrameQueue(2, keep_newest=False)
+    assert [queue.put(number) for number in range(4)] == [0, 0, 1, 1]
+    assert (queue.get(), queue.get()) == (0, 1)
+
+
+def test_closing_wakes_the_receiver() -> None:
+    queue: FrameQueue[int] = FrameQueue(1, keep_newest=True)
+    seen: list[int | None] = []
+    thread = threading.Thread(target=lambda: seen.append(queue.get()))
+    thread.start()
+    queue.close()
+    thread.join(5)
+    assert seen == [None] and queue.put(1) == 0 and queue.get() is None
+
+
+@pytest.mark.parametrize(
+    ("reliability", "prefer", "offers", "expected"),
+    [
+        ("auto", False, [], False),
+        ("auto", True, [], True),
+        ("auto", False, [PLAYER], True),
+        ("auto", True, [CAMERA], False),
+        ("auto", True, [CAMERA, PLAYER], False),
+        ("best_effort", True, [PLAYER], False),
+        ("reliable", False, [CAMERA], True),
+    ],
+)
+def test_reliability(reliability: str, prefer: bool, offers: list[Offer], expected: bool) -> None:
+    assert wants_reliable(reliability, prefer, offers) is expected
+
+
+def test_subscriptions_are_volatile() -> None:
+    profile = subscription_profile(False, 0)
+    assert profile.durability == DurabilityPolicy.VOLATILE and profile.depth == 1
+    assert profile.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
+@pytest.mark.parametrize(
+    ("reliable", "offers", "others", "words"),
+    [
+        (False, [], [], ["/front/image", "nobody publishes it", "-r image:=TOPIC"]),
+        (False, [], ["/camera/image_raw (x)"], ["there are images on /camera/image_raw"]),
+        (False, [Offer("/camera", COMPRESSED, False)], [], ["/camera sends", "image_transport:=compressed"]),
+        (False, [Offer("/talker", "std_msgs/msg/String", True)], [], ["carries no images"]),
+        (True, [CAMERA], [], ["/camera offers best effort only", "reliability:=auto"]),
+        (False, [CAMERA], [], ["/camera publishes it", "fastdds.xml"]),
+        (True, [CAMERA, PLAYER], [], ["paused"]),
+    ],
+)
+def test_silence_is_explained(reliable: bool, offers: list[Offer], others: list[str], words: list[str]) -> None:
+    text = explain_silence("/front/image", IMAGE, reliable, offers, others)
+    for word in words:
+        assert word in text
+
+
+def test_diagnostics_count() -> None:
+    health = Health("/smotracker")
+    assert health.message(to_stamp(1), 0, {}).status[0].message == "no image has arrived"
+    for _ in range(3):
+        health.received()
+        health.processed(Tracks(0, 0, (8, 8)), 0.25)
+    health.dropped("bad image")
+    health.dropped("overload", 2)
+    status = health.message(to_stamp(2), 1, {"detector": "yolo"}).status[0]
+    values = {value.key: value.value for value in status.values}
+    assert status.level != b"\x00" and "could not be used" in status.message
+    assert (values["frames processed"], values["dropped, bad image"], values["dropped, overload"]) == ("3", "1", "2")
+    assert (values["latency median [s]"], values["frames waiting"], values["detector"]) == ("0.250", "1", "yolo")
+    assert health.message(to_stamp(3), 0, {}).status[0].level == b"\x00", "told once, not for ever"
