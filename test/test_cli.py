@@ -168,3 +168,14 @@ def test_overrides(text: str, expected: tuple[str, object]) -> None:
 def test_wrong_overrides(text: str) -> None:
     with pytest.raises(SettingsError):
         parse_override(text)
+
+
+@pytest.mark.parametrize("group", ["train", "evaluate-model"])
+def test_groups_reach_their_commands(group: str) -> None:
+    for arguments in ([group], [group, "--help"]):
+        result = _run(*arguments)
+        assert result.returncode == 0, result.stderr
+        for command in ("detector", "masklets"):
+            assert command in result.stdout
+    assert _run(group, "no-such-command").returncode == 2
+    assert "--data" in _run(group, "detector", "--help").stdout

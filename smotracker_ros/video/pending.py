@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def pending_path(path: str | Path) -> Iterator[Path]:
         SinkError: if the folder cannot be written, or the disk is full.
     """
     path = Path(path).absolute()
-    folder = path.parent / f".{path.name}.{os.getpid()}.partial"
     try:
-        folder.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}; choose another --output") from error
     temporary = folder / path.name
