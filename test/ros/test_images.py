@@ -16,6 +16,8 @@ from smotracker_ros.ros.images import frame_to_image, to_frame, to_image, to_nan
 
 HEIGHT, WIDTH = 16, 24
 RED, GREEN, BLUE = 200, 120, 40
+PACKED = ("rgb8", "rgba8", "bgr8", "8UC3", "bgra8", "mono8", "8UC1", "yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+BAYER = ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8")
 
 
 def _message(rows: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False) -> Image:
@@ -56,11 +58,7 @@ def _uniform(encoding: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("padding", [0, 5])
-@pytest.mark.parametrize(
-    "encoding",
-    "rgb8 rgba8 bgr8 8UC3 bgra8 mono8 8UC1 yuv422 uyvy yuv422_yuy2 yuyv "
-    "bayer_rggb8 bayer_bggr8 bayer_gbrg8 bayer_grbg8".split(),
-)
+@pytest.mark.parametrize("encoding", [*PACKED, *BAYER])
 def test_colour_encodings(encoding: str, padding: int) -> None:
     message = _message(_uniform(encoding), encoding, padding)
     message.width = WIDTH
