@@ -138,7 +138,9 @@ class BagPlayer(Node):
             f"{subscribers} subscriber(s) of {self._publisher.topic_name}",
         )
         if in_flight:
-            self._spin_until(lambda: self.count_publishers("tracks") > 0, "a publisher of `tracks`")
+            self._spin_until(
+                lambda: self.count_publishers(self.resolve_topic_name("tracks")) > 0, "a publisher of `tracks`"
+            )
         self.get_logger().info(f"playing {self._source.name}: {self._source.length or 'unknown number of'} frames")
         rate = self._options["rate"]
         start, first, number = time.monotonic(), 0, 0

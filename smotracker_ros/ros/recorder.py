@@ -23,7 +23,7 @@ from smotracker_ros.ros.bag_recorder import BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
 from smotracker_ros.ros.parameters import NodeParameter, declare
-from smotracker_ros.ros.qos import result_profile
+from smotracker_ros.ros.qos import image_offers, result_profile, subscription_profile, wants_reliable
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.sinks import MotWriter, OverlayWriter, SinkError
@@ -71,6 +71,7 @@ class Recorder(Node):
         self._held: list[tuple[Frame, Tracks]] = []
         self._matched = dict.fromkeys(RESULTS, False)
         self._image_subscription: Any = None
+        self._reliable = True
         self._last_message: float | None = None
         self.recorded = 0
         for topic, kind in RESULTS.items():
@@ -84,14 +85,24 @@ class Recorder(Node):
                     matched=lambda event, topic=topic: self._matched.update({topic: event.current_count > 0})
                 ),
             )
-        self.create_timer(0.1, self._subscribe_to_images)
+        self.create_timer(0.2, self._subscribe_to_images)
 
     def _subscribe_to_images(self) -> None:
-        """Subscribe to the images once the results' publisher is known, so that a player who counts us may begin."""
-        if self._image_subscription is None and all(self._matched.values()):
-            self._image_subscription = self.create_subscription(
-                Image, "image", self._take_image, result_profile(100), raw=True
-            )
+        """Subscribe to the images as their publisher offers them.
+
+        Not before the results' publisher is known, so that a player who counts us may begin.
+        """
+        if self._image_subscription is None and not all(self._matched.values()):
+            return
+        reliable = wants_reliable("auto", True, image_offers(self, self.resolve_topic_name("image")))
+        if self._image_subscription is not None:
+            if reliable == self._reliable:
+                return
+            self.destroy_subscription(self._image_subscription)
+        self._reliable = reliable
+        self._image_subscription = self.create_subscription(
+            Image, "image", self._take_image, subscription_profile(reliable, 100), raw=True
+        )
 
     @property
     def finished(self) -> bool:
