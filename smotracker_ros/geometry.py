@@ -1,7 +1,7 @@
 """Boxes and masks in pixel coordinates, pure numpy.
 
-Boxes are `xyxy` float32 with x to the right and y down; x2 and y2 are exclusive, so that a single pixel at (3, 4) is the
-box (3, 4, 4, 5). Functions take (N, 4) arrays unless they say otherwise.
+Boxes are `xyxy` float32 with x to the right and y down; x2 and y2 are exclusive, so that a single pixel at (3, 4) is
+the box (3, 4, 4, 5). Functions take (N, 4) arrays unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
 def box_centers(boxes: npt.ArrayLike) -> FloatArray:
     """Centres (x, y) in pixels, float32 (N, 2)."""
     array = as_boxes(boxes)
-    return (array[:, :2] + array[:, 2:]) / 2
+    return np.asarray((array[:, :2] + array[:, 2:]) / 2, dtype=np.float32)
 
 
 def box_sizes(boxes: npt.ArrayLike) -> FloatArray:

@@ -60,8 +60,7 @@ class CameraMotion:
         Args:
             image: uint8 RGB (height, width, 3).
         """
-        height, width = image.shape[:2]
-        scale = min(1.0, _WORKING_WIDTH / width)
+        scale = min(1.0, _WORKING_WIDTH / image.shape[1])
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

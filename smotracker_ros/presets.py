@@ -49,7 +49,5 @@ def build_tracker(settings: TrackerSettings) -> SmoTracker:
     network = load_network(
         Path(settings.masklet_weights) if settings.masklet_weights else None, settings.masklet_image_size, device
     )
-    propagator = Propagator(
-        network, POLICIES[settings.memory_policy], settings.masklet_mode, settings.window_factor
-    )
+    propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode, settings.window_factor)
     return SmoTracker(detector, propagator, settings)

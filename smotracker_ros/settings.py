@@ -57,7 +57,7 @@ class TrackerSettings:
     )
     masklet_image_size: int = _setting(
         0,
-        "Side in pixels at which SAM2 sees a window or a frame; 0: 256 for official checkpoints, the model's own for nano.",
+        "Side in pixels of what SAM2 sees; 0: 256 for official checkpoints, the model's own for nano.",
         minimum=0,
         maximum=2048,
         dynamic=False,
@@ -79,9 +79,7 @@ class TrackerSettings:
     clip_length: int = _setting(
         12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
     )
-    adaptive_clips: bool = _setting(
-        True, "Run the detector earlier when a masklet is uncertain or none is alive."
-    )
+    adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
     birth_confidence: float = _setting(
         0.35, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
     )
@@ -89,12 +87,16 @@ class TrackerSettings:
         2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
     )
     tentative_misses: int = _setting(
-        2, "Detector passes in a row that a TENTATIVE masklet may go undetected before it is removed.",
-        minimum=1, maximum=50,
+        2,
+        "Detector passes in a row that a TENTATIVE masklet may go undetected before it is removed.",
+        minimum=1,
+        maximum=50,
     )
     confirmed_misses: int = _setting(
-        8, "Detector passes in a row that a CONFIRMED masklet may go undetected before it becomes LOST.",
-        minimum=1, maximum=1000,
+        8,
+        "Detector passes in a row that a CONFIRMED masklet may go undetected before it becomes LOST.",
+        minimum=1,
+        maximum=1000,
     )
     lost_seconds: float = _setting(
         5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -53,7 +52,7 @@ class Target:
     state: TrackState = TrackState.TENTATIVE
     mask: MaskPatch | None = None
     mask_box: FloatArray | None = None
-    votes: Counter[int] = field(default_factory=Counter)
+    votes: dict[int, float] = field(default_factory=dict)
     score: float = 0.0
     age: int = 0
     hits: int = 0
@@ -151,7 +150,7 @@ class Target:
         self.hits += 1
         self.misses = 0
         self.frames_since_detection = 0
-        self.votes[class_id] += score
+        self.votes[class_id] = self.votes.get(class_id, 0.0) + score
         self.score = score if self.hits == 1 else (1 - _SCORE_GAIN) * self.score + _SCORE_GAIN * score
         mixed = 0.8 * self.appearance + 0.2 * appearance
         self.appearance = (mixed / max(float(np.linalg.norm(mixed)), 1e-6)).astype(np.float32)

@@ -11,7 +11,7 @@ from smotracker_ros.association.cues import Side
 from smotracker_ros.association.resolve import associate
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou, pairwise_wasserstein
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_wasserstein
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
@@ -117,9 +117,7 @@ class SmoTracker:
         if detects:
             self._since_detector = 0
             self.detector_passes += 1
-            found = self._detector.detect(
-                frame, self._settings.detector_confidence, self._settings.detector_image_size
-            )
+            found = self._detector.detect(frame, self._settings.detector_confidence, self._settings.detector_image_size)
             self._confront(frame, found)
             self._merge_duplicates()
         self._retire(frame)
@@ -205,8 +203,8 @@ class SmoTracker:
                 self._look(target, masklet, 0.0, prompted=True)
                 if target.mask_box is not None:
                     target.margins = (prompts[identity] - target.mask_box).astype(np.float32)
-                    target.motion.center = (prompts[identity][:2] + prompts[identity][2:]) / 2
-                    target.size = prompts[identity][2:] - prompts[identity][:2]
+                    target.motion.center = box_centers(prompts[identity])[0]
+                    target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
                     target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
 

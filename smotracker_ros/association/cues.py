@@ -58,25 +58,23 @@ def overlap_cost(first: Side, second: Side) -> FloatArray:
 
     Where an object was out of sight, only the distance beyond its reach counts.
     """
-    similarity = np.maximum(
-        pairwise_iou(first.boxes, second.boxes), pairwise_wasserstein(first.boxes, second.boxes)
-    )
+    similarity = np.maximum(pairwise_iou(first.boxes, second.boxes), pairwise_wasserstein(first.boxes, second.boxes))
     unseen = (first.reach[:, None] + second.reach[None]) > 0
     return np.asarray(np.where(unseen, 1 - np.exp(-_center_distance(first, second)), 1 - similarity), dtype=np.float32)
 
 
 def appearance_cost(first: Side, second: Side) -> FloatArray:
-    """Cosine distance of SAM2 features, impossible beyond five sizes of distance: the sky is full of look-alikes."""
+    """Cosine distance of SAM2 features, impossible beyond three sizes of distance: the sky is full of look-alikes."""
     cosine = first.appearance @ second.appearance.T
-    far = _center_distance(first, second) > 5.0
+    far = _center_distance(first, second) > 3.0
     return np.asarray(np.where(far, 1.0, np.clip((1 - cosine) * 2, 0, 1)), dtype=np.float32)
 
 
 def shape_cost(first: Side, second: Side) -> FloatArray:
-    """Difference of width and height on a log scale, impossible beyond three sizes of distance."""
+    """Difference of width and height on a log scale, impossible beyond 1.5 sizes of distance."""
     a, b = np.log(np.maximum(box_sizes(first.boxes), 1)), np.log(np.maximum(box_sizes(second.boxes), 1))
     difference = np.abs(a[:, None] - b[None]).max(axis=2)
-    far = _center_distance(first, second) > 3.0
+    far = _center_distance(first, second) > 1.5
     return np.asarray(np.where(far, 1.0, 1 - np.exp(-difference)), dtype=np.float32)
 
 

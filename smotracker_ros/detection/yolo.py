@@ -48,7 +48,9 @@ class YoloDetector:
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         path = weights or EMBEDDED_WEIGHTS
         if not path.is_file():
-            raise DetectorError(f"{path}: no such weight file; give an existing YOLO checkpoint or leave the setting empty")
+            raise DetectorError(
+                f"{path}: no such weight file; give an existing YOLO checkpoint or leave the setting empty"
+            )
         logging.getLogger("ultralytics").setLevel(logging.WARNING)
         if ultralytics_settings.get("sync", False):
             ultralytics_settings.update({"sync": False})

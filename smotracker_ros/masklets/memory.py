@@ -49,9 +49,7 @@ class MemoryPolicy:
         """Whether a frame may enter the bank (SAMURAI's rule, Yang et al. 2024, when selective)."""
         if not self.selective:
             return True
-        return (
-            evidence.predicted_iou >= self.least_iou and evidence.object_score > 0 and evidence.motion_score > 0
-        )
+        return evidence.predicted_iou >= self.least_iou and evidence.object_score > 0 and evidence.motion_score > 0
 
 
 FIFO = MemoryPolicy("fifo", selective=False)
@@ -157,9 +155,7 @@ def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) 
         for bank in banks
     ]
     return Memories(
-        prompted=tuple(
-            torch.stack([bank.prompted[i].memory for bank in banks]) for i in range(len(first.prompted))
-        ),
+        prompted=tuple(torch.stack([bank.prompted[i].memory for bank in banks]) for i in range(len(first.prompted))),
         recent=tuple(torch.stack([bank.recent[i].memory for bank in banks]) for i in range(count)),
         recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), count).t(),
         pointers=torch.stack(pointers, dim=1),

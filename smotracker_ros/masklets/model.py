@@ -204,7 +204,9 @@ class MaskletNetwork:
             for level, size in zip(features.levels[:-1], features.sizes[:-1], strict=True)
         ]
         multimask = self.model._use_multimask(boxes is not None and first, prompt)
-        _, _, ious, low, high, pointer, score = self.model._forward_sam_heads(conditioned, prompt, prior, fine, multimask)
+        _, _, ious, low, high, pointer, score = self.model._forward_sam_heads(
+            conditioned, prompt, prior, fine, multimask
+        )
         return Decoded(low, high, ious.max(dim=1).values, pointer, score[:, 0])
 
     def memorise(self, features: ImageFeatures, high: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
@@ -275,7 +277,7 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
     if size is None:
         raise ModelError(
             f"{source} has an image encoder of width {stem.shape[0]} with {blocks} blocks; that is no SAM2 size known "
-            "here (t, s, b+, l, nano). Use one of the official checkpoints or train one with `smotracker train masklets`"
+            "here (t, s, b+, l, nano). Use an official checkpoint or train one with `smotracker train masklets`"
         )
     import sam2
 
@@ -310,7 +312,9 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
         ) from error
     model.requires_grad_(False)
     extra = content.get("smotracker", {})
-    return MaskletNetwork(model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False)))
+    return MaskletNetwork(
+        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False))
+    )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -325,7 +329,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for broken files
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise ModelError(f"{path} cannot be read as a checkpoint ({reason}); it may be truncated: fetch it again") from error
+        raise ModelError(
+            f"{path} cannot be read as a checkpoint ({reason}); it may be truncated: fetch it again"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ModelError(f'{path} is not a SAM2 checkpoint: these hold a dictionary with the key "model"')
     return content

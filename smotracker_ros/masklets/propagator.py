@@ -188,7 +188,10 @@ class Propagator:
         for identity in boxes:
             self._prepare(frame, identity, as_boxes(boxes[identity])[0])
         starts = {identity for identity in boxes if not self._objects[identity].bank.prompted}
-        for known, members in ((False, [i for i in boxes if i in starts]), (True, [i for i in boxes if i not in starts])):
+        for known, members in (
+            (False, [i for i in boxes if i in starts]),
+            (True, [i for i in boxes if i not in starts]),
+        ):
             if not members:
                 continue
             windows, indices = share_windows([self._place(frame, self._objects[i]) for i in members])
@@ -343,9 +346,7 @@ class Propagator:
             )
             for row, index in enumerate(writers):
                 # cloned: a view would keep the whole batch alive as long as the longest-lived object
-                entry = Entry(
-                    self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone()
-                )
+                entry = Entry(self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone())
                 self._objects[ids[index]].bank.write(entry, prompted)
         return result
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded models.")
-quality_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")
+evaluation_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")
 
 Data = Annotated[Path, typer.Option(help="Folder of labelled sequences (seqinfo.ini, gt/gt.txt, video).")]
 Output = Annotated[Path, typer.Option(help="Folder for checkpoints and logs; an interrupted run in it goes on.")]
@@ -54,7 +54,7 @@ def train_masklets(
     typer.echo(train_masklets(data, output, training, start, minutes))
 
 
-@quality_app.command("detector")
+@evaluation_app.command("detector")
 def measure_detector(
     data: Data,
     weights: Annotated[Path | None, typer.Option(help="YOLO checkpoint; without it the embedded one.")] = None,
@@ -70,7 +70,7 @@ def measure_detector(
     _show({"detector": detector_quality(YoloDetector(weights), read_clips(data), frame_step, image_size)}, output)
 
 
-@quality_app.command("masklets")
+@evaluation_app.command("masklets")
 def measure_masklets(
     data: Data,
     weights: Annotated[Path | None, typer.Option(help="SAM2 checkpoint; without it the embedded nano model.")] = None,

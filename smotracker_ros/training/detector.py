@@ -66,7 +66,9 @@ def cut_crop(
     if scale < 0.8:  # warpAffine does not average when it shrinks: do that first
         source = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         matrix[:, :2] = np.eye(2)
-    crop = cv2.warpAffine(source, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(114,) * 3)
+    crop = cv2.warpAffine(
+        source, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(114,) * 3
+    )
     moved = (boxes - np.array([x, y, x, y], dtype=np.float32)) * scale + side / 2
     clipped = np.clip(moved, 0, side)
     area = np.prod(moved[:, 2:] - moved[:, :2], axis=1)
@@ -151,7 +153,8 @@ def train_detector(
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     import torch
-    from ultralytics import YOLO, settings as ultralytics_settings
+    from ultralytics import YOLO
+    from ultralytics import settings as ultralytics_settings
 
     crops, training = crops or CropSettings(), training or DetectorTraining()
     ultralytics_settings.update({"sync": False})

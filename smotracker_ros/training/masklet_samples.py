@@ -40,7 +40,9 @@ class Sequence:
     weights: npt.NDArray[np.float32]
 
 
-def _window(image: npt.NDArray[np.uint8], center: npt.NDArray[np.float64], side: float, size: int, mask: bool) -> np.ndarray:
+def _window(
+    image: npt.NDArray[np.uint8], center: npt.NDArray[np.float64], side: float, size: int, mask: bool
+) -> np.ndarray:
     zoom = size / side
     shift = size / 2 - zoom * center
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
@@ -129,9 +131,7 @@ class SequenceSampler:
             vanish[start : start + int(rng.integers(1, length))] = True
         return vanish
 
-    def _cross(
-        self, images: FloatArray, masks: npt.NDArray[np.bool_], zoom: float, rng: np.random.Generator
-    ) -> None:
+    def _cross(self, images: FloatArray, masks: npt.NDArray[np.bool_], zoom: float, rng: np.random.Generator) -> None:
         """Let a target of another clip fly through the windows, before or behind the tracked one; in place."""
         length, size = len(images), self.size
         other = self.real[int(rng.integers(len(self.real)))] if self.real else self.rendered[0]
@@ -178,17 +178,21 @@ class SequenceSampler:
         size = images.shape[1]
         if rng.random() < 0.5:
             images, masks = images[:, :, ::-1], masks[:, :, ::-1]
-            boxes = np.stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]], axis=1)
+            boxes = np.column_stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]]).astype(
+                np.float32
+            )
         if rng.random() < 0.2:
             images, masks = images[:, ::-1], masks[:, ::-1]
-            boxes = np.stack([boxes[:, 0], size - boxes[:, 3], boxes[:, 2], size - boxes[:, 1]], axis=1)
+            boxes = np.column_stack([boxes[:, 0], size - boxes[:, 3], boxes[:, 2], size - boxes[:, 1]]).astype(
+                np.float32
+            )
         if rng.random() < 0.25:
             images = 255 - images
-        mean = images.mean()
-        images = (images - mean) * rng.uniform(0.55, 1.5) + np.clip(mean + rng.uniform(-40, 40), 15, 240)
-        images = images + rng.normal(0, 2, (len(images), 1, 1))
+        mean = float(images.mean())
+        images = (images - mean) * np.float32(rng.uniform(0.55, 1.5)) + float(np.clip(mean + rng.uniform(-40, 40), 15, 240))
+        images = images + rng.normal(0, 2, (len(images), 1, 1)).astype(np.float32)
         if rng.random() < 0.3:
-            images = images + rng.standard_normal(images.shape, dtype=np.float32) * rng.uniform(1, 6)
+            images = images + rng.standard_normal(images.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
         color = np.repeat(images[..., None], 3, axis=3)
         if rng.random() < 0.4:  # visible cameras have a tinted sky; the targets in the crops are grey
             color = color * rng.uniform(0.75, 1.25, 3) + rng.uniform(-12, 12, 3)

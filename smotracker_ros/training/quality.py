@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from rich.progress import track as progress
 
 from smotracker_ros.detection import Detector
-from smotracker_ros.frames import Frame
+from smotracker_ros.frames import Frame, UInt8Image
 from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
@@ -57,13 +57,23 @@ def detector_quality(
             for box in boxes.tolist():
                 size = [box[2] - box[0], box[3] - box[1]]
                 truths.append(
-                    {"id": len(truths) + 1, "image_id": number, "category_id": 1, "bbox": [*box[:2], *size],
-                     "area": size[0] * size[1], "iscrowd": 0}
+                    {
+                        "id": len(truths) + 1,
+                        "image_id": number,
+                        "category_id": 1,
+                        "bbox": [*box[:2], *size],
+                        "area": size[0] * size[1],
+                        "iscrowd": 0,
+                    }
                 )
             for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
                 results.append(
-                    {"image_id": number, "category_id": 1, "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
-                     "score": score}
+                    {
+                        "image_id": number,
+                        "category_id": 1,
+                        "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
+                        "score": score,
+                    }
                 )
             ranked += _hits(found.boxes, found.scores, boxes)
     both = tuple(rows["infrared"][i] + rows["visible"][i] for i in range(3))
@@ -123,10 +133,24 @@ def _starts(clip: Clip) -> list[_Start]:
         last = first + max(HORIZONS)
         if last >= clip.length or clip.shot_of(first) != clip.shot_of(last):
             continue
-        spans = [dict(zip(clip.labels[t].ids.tolist(), clip.labels[t].boxes, strict=True)) for t in range(first, last + 1)]
+        spans = [
+            dict(zip(clip.labels[t].ids.tolist(), clip.labels[t].boxes, strict=True)) for t in range(first, last + 1)
+        ]
         for identity in sorted(set.intersection(*(set(span) for span in spans))):
             found.append(_Start(first, np.stack([span[identity] for span in spans])))
     return found
+
+
+def _csrt(images: Sequence[UInt8Image], box: FloatArray) -> list[FloatArray | None]:
+    """Boxes of OpenCV's CSRT tracker started on the first image, one per image up to the last horizon."""
+    tracker: Any = vars(cv2)["TrackerCSRT_create"]()  # missing in OpenCV's type stubs
+    width, height = np.maximum(np.round(box[2:] - box[:2]), 2).astype(int).tolist()
+    tracker.init(images[0], (round(float(box[0])), round(float(box[1])), width, height))
+    boxes: list[FloatArray | None] = [box]
+    for image in images[1 : max(HORIZONS) + 1]:
+        good, (x, y, w, h) = tracker.update(image)
+        boxes.append(np.array([x, y, x + w, y + h], dtype=np.float32) if good else None)
+    return boxes
 
 
 def masklet_quality(
@@ -163,7 +187,7 @@ def masklet_quality(
         for start in starts:
             propagator = Propagator(network, MOTION_AWARE, "windows", window_factor)
             margin = np.zeros(4, dtype=np.float32)
-            tracker = cv2.TrackerCSRT_create() if csrt else None
+            reference = _csrt(images[start.first :], start.boxes[0]) if csrt else []
             for horizon in range(max(HORIZONS) + 1):
                 image, truth = images[start.first + horizon], start.boxes[horizon]
                 frame = Frame(image, horizon, horizon)
@@ -171,22 +195,14 @@ def masklet_quality(
                 assert masklet is not None
                 if horizon == 0 and masklet.box is not None:
                     margin = truth - masklet.box
-                reference = None
-                if tracker is not None:
-                    x, y, w, h = start.boxes[0][0], start.boxes[0][1], *(start.boxes[0][2:] - start.boxes[0][:2])
-                    if horizon == 0:
-                        tracker.init(image, (round(float(x)), round(float(y)), max(round(float(w)), 2), max(round(float(h)), 2)))
-                    else:
-                        good, (x, y, w, h) = tracker.update(image)
-                        reference = np.array([x, y, x + w, y + h], dtype=np.float32) if good else None
                 if horizon in HORIZONS:
-                    box = None if masklet.box is None else masklet.box
+                    box = masklet.box
                     note("mask box", horizon, truth, box, clip.name)
                     note("nano", horizon, truth, None if box is None else box + margin, clip.name)
                     if horizon:
                         note("stays", horizon, truth, start.boxes[0], clip.name)
-                        if tracker is not None:
-                            note("csrt", horizon, truth, reference, clip.name)
+                        if csrt:
+                            note("csrt", horizon, truth, reference[horizon], clip.name)
     return {
         method: {**{key: float(np.mean(values)) for key, values in by.items()}, "starts": float(len(by["iou_30"]))}
         for method, by in figures.items()

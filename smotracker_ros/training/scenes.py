@@ -171,9 +171,7 @@ def _make_targets(
     sizes = np.exp(rng.uniform(np.log(settings.sizes[0]), np.log(settings.sizes[1]), size=count))
     speeds = np.exp(rng.uniform(np.log(0.3), np.log(5.0), size=count)) * settings.width / 640
     behind = rng.random(count) < 0.75
-    paths, _ = target_paths(
-        count, camera, (settings.width, settings.height), background.horizon, behind, speeds, rng
-    )
+    paths, _ = target_paths(count, camera, (settings.width, settings.height), background.horizon, behind, speeds, rng)
     targets = []
     for index in range(count):
         bright = bool(rng.random() < (0.75 if infrared else 0.3))

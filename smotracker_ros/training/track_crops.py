@@ -211,5 +211,3 @@ def read_track_crops(directory: Path) -> list[TrackCrops]:
     if not tracks:
         raise FileNotFoundError(f"{directory} holds no prepared tracks; run `smotracker train masklets` with --data")
     return tracks
-
-

@@ -1,0 +1,75 @@
+"""Parallel cues, union of proposals, conflicts."""
+
+import numpy as np
+
+from smotracker_ros.association.cues import CUES, Cue, Side, overlap_cost
+from smotracker_ros.association.resolve import associate, propose
+
+
+def _side(boxes: list[list[float]], appearance: list[list[float]] | None = None, reach: float = 0.0) -> Side:
+    vectors = np.float32(appearance if appearance is not None else [[1, 0]] * len(boxes))
+    return Side(
+        np.float32(boxes).reshape(-1, 4), vectors.reshape(len(boxes), -1), np.full(len(boxes), reach, np.float32)
+    )
+
+
+def _cue(name: str, cost: list[list[float]], gate: float = 0.5) -> Cue:
+    return Cue(name, lambda first, second: np.float32(cost), gate)
+
+
+def test_tiny_boxes_match_where_plain_iou_is_blind() -> None:
+    masklet, detection = _side([[10, 10, 15, 15]]), _side([[15.5, 10, 20.5, 15]])
+    assert overlap_cost(masklet, detection)[0, 0] < 0.75
+    assert associate(masklet, detection).matches == ((0, 0),)
+
+
+def test_far_boxes_do_not_match_however_alike_they_look() -> None:
+    result = associate(_side([[10, 10, 20, 20]]), _side([[200, 10, 210, 20]]))
+    assert result.matches == ()
+    assert result.unmatched_masklets == (0,)
+    assert result.unmatched_detections == (0,)
+
+
+def test_a_masklet_out_of_sight_reaches_further() -> None:
+    detection = _side([[60, 10, 70, 20]])
+    assert associate(_side([[10, 10, 20, 20]]), detection).matches == ()
+    assert associate(_side([[10, 10, 20, 20]], reach=45.0), detection).matches == ((0, 0),)
+
+
+def test_the_proposal_with_more_agreeing_cues_wins() -> None:
+    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
+    cues = [
+        _cue("a", [[0.1], [0.4]]),
+        _cue("b", [[0.4], [0.3]]),
+        _cue("c", [[0.4], [0.3]]),
+    ]
+    assert associate(masklets, detections, cues).matches == ((1, 0),)
+
+
+def test_lower_cost_decides_between_equal_votes() -> None:
+    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
+    cues = [_cue("a", [[0.1], [0.4]]), _cue("b", [[0.45], [0.4]])]
+    assert associate(masklets, detections, cues).matches == ((0, 0),)
+
+
+def test_the_union_keeps_what_only_one_cue_proposes() -> None:
+    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]] * 2)
+    cues = [_cue("a", [[0.1, 0.9], [0.9, 0.9]]), _cue("b", [[0.9, 0.9], [0.9, 0.2]])]
+    assert associate(masklets, detections, cues).matches == ((0, 0), (1, 1))
+
+
+def test_gated_pairs_do_not_displace_good_ones() -> None:
+    assert propose(np.float32([[0.1, 0.2], [0.15, 0.9]]), 0.5) == [(0, 1), (1, 0)]
+    assert propose(np.float32([[0.9]]), 0.5) == []
+
+
+def test_empty_sides() -> None:
+    nothing = Side(np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+    assert associate(nothing, _side([[0, 0, 5, 5]])).unmatched_detections == (0,)
+    assert associate(_side([[0, 0, 5, 5]]), nothing).unmatched_masklets == (0,)
+
+
+def test_crossing_look_alikes_are_told_apart_by_appearance_and_place() -> None:
+    masklets = _side([[10, 10, 20, 20], [14, 10, 24, 20]], [[1, 0], [0, 1]])
+    detections = _side([[14.5, 10, 24.5, 20], [9.5, 10, 19.5, 20]], [[0, 1], [1, 0]])
+    assert associate(masklets, detections, CUES).matches == ((0, 1), (1, 0))

@@ -1,0 +1,81 @@
+"""Memory banks stay bounded and obey their policies."""
+
+import torch
+
+from smotracker_ros.masklets.memory import FIFO, MOTION_AWARE, Entry, Evidence, MemoryBank, batch_memories
+
+
+def _entry(frame: int) -> Entry:
+    return Entry(frame, torch.full((4, 2, 2), float(frame), dtype=torch.bfloat16), torch.full((8,), float(frame)))
+
+
+def _bank() -> MemoryBank:
+    bank = MemoryBank(recent_limit=3, pointer_limit=5)
+    bank.write(_entry(0), prompted=True)
+    for frame in range(1, 10):
+        bank.write(_entry(frame), prompted=False)
+    return bank
+
+
+def test_bank_keeps_the_newest_within_its_limits() -> None:
+    bank = _bank()
+    assert [entry.frame for entry in bank.recent] == [7, 8, 9]
+    assert [frame for frame, _ in bank.pointers] == [5, 6, 7, 8, 9]
+    assert bank.signature == (1, 3, 5)
+
+
+def test_first_and_newest_prompt_are_kept() -> None:
+    bank = _bank()
+    for frame in (10, 20, 30):
+        bank.write(_entry(frame), prompted=True)
+    assert [entry.frame for entry in bank.prompted] == [0, 30]
+
+
+def test_prompt_replaces_what_its_frame_had_added() -> None:
+    bank = _bank()
+    bank.write(_entry(9), prompted=True)
+    assert [entry.frame for entry in bank.recent] == [7, 8]
+    assert [frame for frame, _ in bank.pointers] == [5, 6, 7, 8]
+    assert [entry.frame for entry in bank.prompted] == [0, 9]
+
+
+def test_expiry_is_by_age() -> None:
+    bank = _bank()
+    bank.expire(now=11)
+    assert [entry.frame for entry in bank.recent] == [8, 9]
+    bank.expire(now=40)
+    assert bank.signature == (1, 0, 0)
+
+
+def test_bytes_are_those_of_the_tensors() -> None:
+    bank = MemoryBank(3, 5)
+    bank.write(_entry(0), prompted=True)
+    assert bank.nbytes == 4 * 2 * 2 * 2 + 8 * 4
+
+
+def test_bytes_show_a_pinned_batch() -> None:
+    batch = torch.zeros((16, 4, 2, 2), dtype=torch.bfloat16)
+    bank = MemoryBank(3, 5)
+    bank.write(Entry(0, batch[3], torch.zeros(8)), prompted=True)
+    assert bank.nbytes == batch.untyped_storage().nbytes() + 8 * 4
+
+
+def test_fifo_counts_ages_and_selective_policy_counts_ranks() -> None:
+    bank = MemoryBank(3, 5)
+    bank.write(_entry(0), prompted=True)
+    for frame in (5, 9):
+        bank.write(_entry(frame), prompted=False)
+    by_age = batch_memories([bank, bank], 10, FIFO)
+    assert by_age.recent_slots[:, 0].tolist() == [5, 1]
+    assert by_age.pointer_ages[:, 1].tolist() == [10.0, 5.0, 1.0]
+    by_rank = batch_memories([bank], 10, MOTION_AWARE)
+    assert by_rank.recent_slots[:, 0].tolist() == [2, 1]
+    assert by_rank.pointer_ages[:, 0].tolist() == [5.0, 5.0, 1.0]
+
+
+def test_motion_aware_policy_needs_all_three_kinds_of_evidence() -> None:
+    good = Evidence(0.8, 1.0, 0.5)
+    assert MOTION_AWARE.accepts(good)
+    for bad in (Evidence(0.4, 1.0, 0.5), Evidence(0.8, -1.0, 0.5), Evidence(0.8, 1.0, 0.0)):
+        assert not MOTION_AWARE.accepts(bad)
+        assert FIFO.accepts(bad)

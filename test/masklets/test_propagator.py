@@ -1,0 +1,121 @@
+"""The propagator on a rendered target, with the embedded model."""
+
+import numpy as np
+import pytest
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import pairwise_iou
+from smotracker_ros.masklets.memory import MOTION_AWARE
+from smotracker_ros.masklets.model import MaskletNetwork, load_network
+from smotracker_ros.masklets.propagator import Guess, Propagator, keep_object
+
+
+@pytest.fixture(scope="module")
+def network() -> MaskletNetwork:
+    return load_network()
+
+
+def _sky(positions: list[tuple[float, float]], index: int = 0) -> Frame:
+    generator = np.random.default_rng(index)
+    image = np.full((256, 320), 90.0) + np.linspace(-20, 20, 256)[:, None] + generator.normal(0, 1.5, (256, 320))
+    y, x = np.mgrid[0:256, 0:320]
+    for cx, cy in positions:
+        image += 110 * np.exp(-(((x - cx) / 5.0) ** 4 + ((y - cy) / 3.0) ** 4))
+    return Frame(np.repeat(np.clip(image, 0, 255).astype(np.uint8)[..., None], 3, axis=2), index * 33_000_000, index)
+
+
+def _box(x: float, y: float) -> np.ndarray:
+    return np.float32([x - 8, y - 6, x + 8, y + 6])
+
+
+def test_two_targets_are_carried_and_a_third_joins(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    places = {1: (80.0, 90.0), 2: (220.0, 150.0)}
+    propagator.prompt(_sky(list(places.values())), {key: _box(*place) for key, place in places.items()})
+    for index in range(1, 25):
+        places = {key: (x + 1.5, y + (0.7 if key == 1 else -0.7)) for key, (x, y) in places.items()}
+        frame = _sky(list(places.values()), index)
+        result = propagator.step(frame)
+        if index == 10:
+            places[3] = (40.0, 200.0)
+            frame = _sky(list(places.values()), index)
+            result |= propagator.prompt(frame, {3: _box(40, 200)})
+        for key, place in places.items():
+            box = result[key].box
+            assert box is not None, f"object {key} lost at frame {index}"
+            center = (box[:2] + box[2:]) / 2
+            assert np.abs(center - place).max() < 3, f"object {key} at {center}, truth {place}"
+    assert result[1].mask.area > 15
+
+
+def test_dropping_forgets_and_other_objects_go_on(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    frame = _sky([(80, 90), (220, 150)])
+    propagator.prompt(frame, {1: _box(80, 90), 2: _box(220, 150)})
+    before = propagator.memory_bytes
+    propagator.drop([1, 99])
+    assert propagator.ids == (2,)
+    assert propagator.memory_bytes == pytest.approx(before / 2)
+    assert set(propagator.step(_sky([(80, 90), (220, 150)], 1))) == {2}
+
+
+def test_a_correction_moves_the_masklet(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    frame = _sky([(80, 90), (150, 90)])
+    propagator.prompt(frame, {1: _box(80, 90)})
+    later = _sky([(80, 90), (150, 90)], 1)
+    propagator.step(later)
+    corrected = propagator.prompt(later, {1: _box(150, 90)})[1]
+    assert corrected.box is not None
+    assert pairwise_iou(corrected.box, _box(150, 90))[0, 0] > 0.2
+    following = propagator.step(_sky([(80, 90), (150, 90)], 2))[1]
+    assert following.box is not None and abs((following.box[0] + following.box[2]) / 2 - 150) < 5
+
+
+def test_suspended_objects_keep_their_memory(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    frame = _sky([(80, 90), (220, 150)])
+    propagator.prompt(frame, {1: _box(80, 90), 2: _box(220, 150)})
+    for index in range(1, 5):
+        assert set(propagator.step(_sky([(80, 90), (220, 150)], index), [2])) == {2}
+    assert set(propagator.ids) == {1, 2}
+    woken = propagator.step(_sky([(80, 90), (220, 150)], 5), [1, 2], {1: Guess(np.float32([80, 90]), 16.0)})
+    assert woken[1].box is not None
+
+
+def test_memory_per_object_is_bounded(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    propagator.prompt(_sky([(80, 90)]), {1: _box(80, 90)})
+    sizes = []
+    for index in range(1, 30):
+        propagator.step(_sky([(80, 90)], index))
+        sizes.append(propagator.memory_bytes)
+    assert sizes[-1] == sizes[-10] < 64 * 1024
+
+
+def test_the_same_frames_give_the_same_masks_bit_for_bit(network: MaskletNetwork) -> None:
+    def run() -> list[bytes]:
+        propagator = Propagator(network, MOTION_AWARE, "windows")
+        propagator.prompt(_sky([(80, 90), (220, 150)]), {1: _box(80, 90), 2: _box(220, 150)})
+        frames = [_sky([(80 + i, 90), (220, 150 - i)], i) for i in range(1, 6)]
+        return [m.mask.pixels.tobytes() for f in frames for m in propagator.step(f).values()]
+
+    assert run() == run()
+
+
+def test_appearance_vectors_are_unit_and_tell_places_apart(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, MOTION_AWARE, "windows")
+    frame = _sky([(80, 90)])
+    vectors = propagator.describe(frame, np.stack([_box(80, 90), _box(81, 90), _box(220, 180)]))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    assert len(propagator.describe(frame, np.zeros((0, 4), np.float32))) == 0
+
+
+def test_specks_are_removed_and_large_pieces_kept() -> None:
+    logits = np.full((32, 32), -3.0, dtype=np.float32)
+    logits[5:15, 5:15] = 4
+    logits[20:30, 20:26] = 4
+    logits[1, 30] = 9
+    cleaned = keep_object(logits) > 0
+    assert cleaned[10, 10] and cleaned[25, 22] and not cleaned[1, 30]

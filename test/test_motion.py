@@ -1,0 +1,66 @@
+"""Camera motion and target motion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from smotracker_ros.motion import STILL, CameraMotion, TargetMotion
+
+
+def _texture() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(generator.integers(0, 255, (600, 800)).astype(np.uint8), (0, 0), 3)
+    stretched = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)
+    return np.repeat(stretched[..., None], 3, axis=2)
+
+
+def _view(world: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return cv2.warpAffine(world, matrix, (640, 480), flags=cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.4, -1.2), (20.0, 0.0), (-14.0, 20.0)])
+def test_a_pan_is_measured(shift: tuple[float, float]) -> None:
+    camera = CameraMotion()
+    world = _texture()
+    first = np.float64([[1, 0, -60], [0, 1, -50]])
+    second = first + np.float64([[0, 0, shift[0]], [0, 0, shift[1]]])
+    assert not camera.update(_view(world, first)).measured
+    found = camera.update(_view(world, second))
+    assert found.measured
+    np.testing.assert_allclose(found.move([[100, 100]])[0], np.float32([100, 100]) + shift, atol=0.5)
+
+
+def test_a_zoom_is_measured() -> None:
+    camera = CameraMotion()
+    world = _texture()
+    camera.update(_view(world, np.float64([[1, 0, -60], [0, 1, -50]])))
+    found = camera.update(_view(world, np.float64([[1.05, 0, -60], [0, 1.05, -50]])))
+    assert found.zoom == pytest.approx(1.05, abs=0.01)
+
+
+def test_a_plain_sky_gives_no_hold() -> None:
+    camera = CameraMotion()
+    sky = np.full((480, 640, 3), 120, dtype=np.uint8)
+    camera.update(sky)
+    assert camera.update(sky) is STILL
+
+
+def test_a_moving_target_is_not_camera_motion() -> None:
+    camera = CameraMotion()
+    sky = np.full((480, 640, 3), 120, dtype=np.uint8)
+    texture = _texture()[:80, :80]
+    for step in range(3):
+        image = sky.copy()
+        image[100:180, 100 + 9 * step : 180 + 9 * step] = texture
+        assert not camera.update(image).measured
+        camera.exclude([[95 + 9 * step, 95, 185 + 9 * step, 185]])
+
+
+def test_velocity_is_learned_and_carries_on() -> None:
+    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
+    for index in range(1, 31):
+        motion.predict(STILL, 0.1)
+        motion.measure(np.float32([10 + 3 * index, 20 - index]), 0.1)
+    np.testing.assert_allclose(motion.velocity, [30, -10], atol=0.5)
+    motion.predict(STILL, 0.5)
+    np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)

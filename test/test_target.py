@@ -1,0 +1,83 @@
+"""Rules of a target's life, without any model."""
+
+import numpy as np
+import pytest
+
+from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.motion import STILL
+from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.target import Target
+from smotracker_ros.tracks import TrackState
+
+APPEARANCE = np.float32([1, 0])
+LABEL = np.float32([100, 100, 120, 116])
+TIGHT = np.float32([104, 103, 115, 112])
+
+
+def _target() -> Target:
+    return Target.born(7, LABEL, APPEARANCE)
+
+
+def _see(target: Target, box: np.ndarray) -> None:
+    target.see(MaskPatch(int(box[0]), int(box[1]), np.ones((9, 11), np.bool_)), box, 0.9, 1 / 30)
+
+
+def test_confirmation_takes_the_detections_that_the_settings_ask_for() -> None:
+    target = _target()
+    for hits in (1, 2, 3):
+        target.detected(LABEL, 0.5, 1, APPEARANCE, certain=3)
+        assert target.state is (TrackState.CONFIRMED if hits == 3 else TrackState.TENTATIVE)
+
+
+def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
+    settings = TrackerSettings(tentative_misses=2, confirmed_misses=3)
+    tentative, confirmed = _target(), _target()
+    confirmed.detected(LABEL, 0.5, 1, APPEARANCE, certain=1)
+    states = []
+    for _ in range(3):
+        tentative.missed(settings)
+        confirmed.missed(settings)
+        states.append((tentative.state, confirmed.state))
+    assert states[0] == (TrackState.TENTATIVE, TrackState.CONFIRMED)
+    assert states[1][0] is TrackState.REMOVED
+    assert states[2][1] is TrackState.LOST
+
+
+def test_the_reported_box_keeps_the_detector_s_convention() -> None:
+    target = _target()
+    _see(target, TIGHT)
+    target.detected(LABEL, 0.9, 1, APPEARANCE, certain=1)
+    moved = np.float32([30, 10, 30, 10])
+    for _ in range(15):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + moved)
+    np.testing.assert_allclose(target.report({1: "drone"}, "detector").box, LABEL + moved, atol=0.6)
+    np.testing.assert_allclose(target.report({1: "drone"}, "mask").box, TIGHT + moved, atol=1e-4)
+
+
+def test_the_class_is_a_vote() -> None:
+    target = _target()
+    for class_id, score in ((2, 0.9), (1, 0.6), (1, 0.6)):
+        target.detected(LABEL, score, class_id, APPEARANCE, certain=1)
+    assert target.report({1: "drone", 2: "bird"}, "detector").class_name == "drone"
+
+
+def test_reach_grows_while_out_of_sight_only() -> None:
+    target = _target()
+    _see(target, TIGHT)
+    assert target.reach == 0
+    reaches = []
+    for _ in range(30):
+        target.predict(STILL, 1 / 30)
+        reaches.append(target.reach)
+    assert reaches == sorted(reaches)
+    assert reaches[-1] == pytest.approx(1.5 * target.longer_side, rel=0.01)
+    _see(target, TIGHT)
+    assert target.reach == 0
+
+
+def test_a_jump_or_a_blow_up_does_not_agree_with_motion() -> None:
+    target = _target()
+    assert target.agrees(TIGHT) > 0.8
+    assert target.agrees(TIGHT + 60) == 0
+    assert target.agrees(np.float32([60, 60, 160, 160])) == 0
