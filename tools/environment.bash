@@ -7,7 +7,8 @@ smotracker_python="$("$smotracker_root/.venv/bin/python" -c 'import sys; print("
 export PATH="$smotracker_root/.venv/bin:$smotracker_root/install/smotracker_ros/lib/smotracker_ros:$PATH"
 export AMENT_PREFIX_PATH="$smotracker_root/install/smotracker_ros:$smotracker_root/.venv"
 export LD_LIBRARY_PATH="$smotracker_root/install/smotracker_ros/lib:$smotracker_root/.venv/lib"
-export PYTHONPATH="$smotracker_root/install/smotracker_ros/lib/$smotracker_python/site-packages"
+# The source tree first, so that new modules need no new build; the generated messages come from the installation.
+export PYTHONPATH="$smotracker_root:$smotracker_root/install/smotracker_ros/lib/$smotracker_python/site-packages"
 export ROS_DISTRO=kilted ROS_VERSION=2 ROS_PYTHON_VERSION=3
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 # The ROS wheels complete LD_LIBRARY_PATH when Python starts, unless this says that it was done.

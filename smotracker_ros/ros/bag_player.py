@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -19,9 +17,10 @@ from vision_msgs.msg import Detection2DArray
 from smotracker_ros.frames import Frame
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_nanoseconds, to_stamp
 from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import result_profile
 from smotracker_ros.settings import SettingsError
-from smotracker_ros.video.sources import SourceError, open_source
+from smotracker_ros.video.sources import open_source
 
 PARAMETERS = (
     NodeParameter("source", "", "Video file, image folder or rosbag2 to play."),
@@ -168,20 +167,14 @@ class BagPlayer(Node):
 
 def main() -> int:
     """Play until the end or until interrupted; returns the exit code."""
-    rclpy.init()
-    node = None
-    code = 0
-    try:
+
+    def body(stack: ExitStack) -> int:
         node = BagPlayer()
-        code = 0 if node.play() else 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (SettingsError, SourceError, PlayError, ParameterException) as error:
-        rclpy.logging.get_logger("bag_player").fatal(str(error))
-        code = 1
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return code
+        stack.callback(node.destroy_node)
+        try:
+            return 0 if node.play() else 1
+        except PlayError as error:
+            node.get_logger().fatal(str(error))
+            return 1
+
+    return run_process("bag_player", body)

@@ -10,7 +10,6 @@ from typing import Any
 
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -23,6 +22,7 @@ from smotracker_ros.ros.bag_recorder import BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
 from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import image_offers, result_profile, subscription_profile, wants_reliable
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracks import Tracks
@@ -186,29 +186,20 @@ class Recorder(Node):
 
 def main() -> int:
     """Record until the images end or until interrupted; returns the exit code, 1 if nothing was recorded."""
-    rclpy.init()
-    node = None
-    code = 0
-    try:
-        with ExitStack() as stack:
-            node = Recorder(stack)
-            try:
-                while not node.finished:
-                    rclpy.spin_once(node, timeout_sec=0.1)
-            except (KeyboardInterrupt, ExternalShutdownException):
-                pass
+
+    def body(stack: ExitStack) -> int:
+        node = Recorder(stack)
+        stack.callback(node.destroy_node)
+        try:
+            while not node.finished:
+                rclpy.spin_once(node, timeout_sec=0.1)
+        except (KeyboardInterrupt, ExternalShutdownException):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            node.finish()
-            print(f"recorded {node.recorded} frames", flush=True)
-            code = 0 if node.recorded else 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        code = 1
-    except (SettingsError, ParameterException, SinkError, OSError) as error:
-        rclpy.logging.get_logger("recorder").fatal(str(error))
-        code = 1
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return code
+        if not node.recorded:
+            # Passes through the sinks, which then leave no empty files.
+            raise SinkError("no image with its tracks arrived; nothing is written")
+        node.finish()
+        print(f"recorded {node.recorded} frames", flush=True)
+        return 0
+
+    return run_process("recorder", body)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
@@ -27,6 +25,7 @@ from smotracker_ros.ros.diagnostics import Health
 from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_image
 from smotracker_ros.ros.parameters import NodeParameter, changed_settings, declare, declare_settings
+from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import (
     IMAGE_TYPES,
     explain_silence,
@@ -358,25 +357,15 @@ class TrackerNode(LifecycleNode):
 
 def main() -> int:
     """Run the node until it is interrupted; returns the exit code."""
-    rclpy.init()
-    node = None
-    code = 0
-    try:
+
+    def body(stack: ExitStack) -> int:
         node = TrackerNode()
+        stack.callback(node.close)
         if node.autostart:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
                 return 1
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (SettingsError, ParameterException) as error:
-        rclpy.logging.get_logger("smotracker").fatal(str(error))
-        code = 1
-    finally:
-        # `ros2 launch` and a terminal both pass on Ctrl-C: a second signal must not break the clean-up.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-    return code
+        return 0
+
+    return run_process("smotracker", body)

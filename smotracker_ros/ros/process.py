@@ -1,0 +1,62 @@
+"""The frame of a node's process: start, orderly end, and one clear message for what a user did wrong."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+
+# Not public, but what rclpy raises when a signal has ended its context in the middle of a call.
+from rclpy.impl.implementation_singleton import rclpy_implementation
+
+from smotracker_ros.frames import FrameError
+from smotracker_ros.settings import SettingsError
+from smotracker_ros.video.base import SourceError
+from smotracker_ros.video.pending import SinkError
+
+USER_ERRORS = (SettingsError, ParameterException, SourceError, SinkError, FrameError)
+"""Errors whose message says what to change: shown without a traceback."""
+
+
+def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
+    """Run a node's process.
+
+    Args:
+        name: for messages before there is a node.
+        body: creates the node, puts its clean-up onto the stack, runs it, and returns the exit code.
+
+    Returns:
+        The exit code: the body's, 0 if the process was interrupted, 1 after an error of the user.
+    """
+    rclpy.init()
+    try:
+        with ExitStack() as stack:
+            return _interruptible(stack, body)
+    except USER_ERRORS as error:
+        rclpy.logging.get_logger(name).fatal(str(error))
+        return 1
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        rclpy.try_shutdown()
+
+
+def _interruptible(stack: ExitStack, body: Callable[[ExitStack], int]) -> int:
+    """The body's exit code; 0 if a signal ended it.
+
+    From its end on interrupts are ignored: `ros2 launch` and a terminal both pass on Ctrl-C, and the second one must
+    not break the clean-up.
+    """
+    try:
+        return body(stack)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except rclpy_implementation.RCLError:
+        if rclpy.ok():
+            raise
+        return 0
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
