@@ -21,6 +21,9 @@ from smotracker_ros.video.pending import SinkError
 USER_ERRORS = (SettingsError, ParameterException, SourceError, SinkError, FrameError)
 """Errors whose message says what to change: shown without a traceback."""
 
+INTERRUPTIONS = (KeyboardInterrupt, ExternalShutdownException, rclpy_implementation.RCLError)
+"""What a signal makes of the call that it meets; the last one means an interruption only if the context has ended."""
+
 
 def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     """Run a node's process.
@@ -52,10 +55,8 @@ def _interruptible(stack: ExitStack, body: Callable[[ExitStack], int]) -> int:
     """
     try:
         return body(stack)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except rclpy_implementation.RCLError:
-        if rclpy.ok():
+    except INTERRUPTIONS as error:
+        if rclpy.ok() and not isinstance(error, KeyboardInterrupt):
             raise
         return 0
     finally:

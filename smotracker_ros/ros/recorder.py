@@ -10,7 +10,6 @@ from typing import Any
 
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
@@ -22,7 +21,7 @@ from smotracker_ros.ros.bag_recorder import BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
 from smotracker_ros.ros.parameters import NodeParameter, declare
-from smotracker_ros.ros.process import run_process
+from smotracker_ros.ros.process import INTERRUPTIONS, run_process
 from smotracker_ros.ros.qos import image_offers, result_profile, subscription_profile, wants_reliable
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracks import Tracks
@@ -188,14 +187,17 @@ def main() -> int:
     """Record until the images end or until interrupted; returns the exit code, 1 if nothing was recorded."""
 
     def body(stack: ExitStack) -> int:
-        node = Recorder(stack)
-        stack.callback(node.destroy_node)
+        node = None
         try:
+            node = Recorder(stack)
+            stack.callback(node.destroy_node)
             while not node.finished:
                 rclpy.spin_once(node, timeout_sec=0.1)
-        except (KeyboardInterrupt, ExternalShutdownException):
+        except INTERRUPTIONS as error:
+            if rclpy.ok() and not isinstance(error, KeyboardInterrupt):
+                raise
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not node.recorded:
+        if node is None or not node.recorded:
             # Passes through the sinks, which then leave no empty files.
             raise SinkError("no image with its tracks arrived; nothing is written")
         node.finish()
