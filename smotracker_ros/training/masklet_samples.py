@@ -7,8 +7,9 @@ that vanish and return.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from smotracker_ros.geometry import FloatArray
-from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops
+from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, read_track_crops
 
 # steps between sampled frames, in stored frames
 _STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
@@ -189,11 +190,11 @@ class SequenceSampler:
         if rng.random() < 0.25:
             images = 255 - images
         mean = float(images.mean())
-        images = (images - mean) * np.float32(rng.uniform(0.55, 1.5)) + float(np.clip(mean + rng.uniform(-40, 40), 15, 240))
-        images = images + rng.normal(0, 2, (len(images), 1, 1)).astype(np.float32)
+        brightness = float(np.clip(mean + rng.uniform(-40, 40), 15, 240))
+        grey = (images - mean) * rng.uniform(0.55, 1.5) + brightness + rng.normal(0, 2, (len(images), 1, 1))
         if rng.random() < 0.3:
-            images = images + rng.standard_normal(images.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
-        color = np.repeat(images[..., None], 3, axis=3)
+            grey = grey + rng.standard_normal(grey.shape, dtype=np.float32) * rng.uniform(1, 6)
+        color = np.repeat(grey[..., None], 3, axis=3)
         if rng.random() < 0.4:  # visible cameras have a tinted sky; the targets in the crops are grey
             color = color * rng.uniform(0.75, 1.25, 3) + rng.uniform(-12, 12, 3)
         return Sequence(
@@ -204,23 +205,29 @@ class SequenceSampler:
 class SequenceStream(IterableDataset[dict[str, torch.Tensor]]):
     """Endless batches for a DataLoader (`batch_size=None`); every worker has a random stream of its own.
 
+    The material is opened by the worker itself, so that no array travels between processes.
+
     Args:
-        sampler: where sequences come from.
+        directories: prepared material, real and rendered.
+        size: side S of the windows in pixels.
         batch: sequences per batch.
         length: windows per sequence.
         seed: seed of this stream.
     """
 
-    def __init__(self, sampler: SequenceSampler, batch: int, length: int, seed: int) -> None:
-        self.sampler, self.batch, self.length, self.seed = sampler, batch, length, seed
+    def __init__(self, directories: Iterable[Path], size: int, batch: int, length: int, seed: int) -> None:
+        self.directories, self.size = tuple(directories), size
+        self.batch, self.length, self.seed = batch, length, seed
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of images (B, T, S, S, 3), masks (B, T, S, S), boxes (B, T, 4) and weights (B, T)."""
         cv2.setNumThreads(1)
         worker = get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        tracks = [track for directory in self.directories for track in read_track_crops(directory)]
+        sampler = SequenceSampler(tracks, self.size)
         while True:
-            drawn = [self.sampler.draw(self.length, rng) for _ in range(self.batch)]
+            drawn = [sampler.draw(self.length, rng) for _ in range(self.batch)]
             yield {
                 name: torch.from_numpy(np.stack([getattr(sequence, name) for sequence in drawn]))
                 for name in ("images", "masks", "boxes", "weights")

@@ -29,8 +29,8 @@ from smotracker_ros.masklets.model import (
     instantiate_config,
     read_checkpoint,
 )
-from smotracker_ros.training.masklet_samples import SequenceSampler, SequenceStream
-from smotracker_ros.training.track_crops import read_track_crops, write_track_crops
+from smotracker_ros.training.masklet_samples import SequenceStream
+from smotracker_ros.training.track_crops import write_track_crops
 
 
 @dataclass(frozen=True)
@@ -237,22 +237,24 @@ def train_masklets(
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
-    sampler = SequenceSampler(
-        read_track_crops(output / "tracks" / "real") + read_track_crops(output / "tracks" / "rendered"),
-        network.image_size,
-    )
+    material = (output / "tracks" / "real", output / "tracks" / "rendered")
     generator = torch.Generator().manual_seed(training.seed + step)
     began = time.monotonic()
     figures: list[dict[str, float]] = []
     loader_shape: tuple[int, int] | None = None
     with Progress() as bar, (output / "log.jsonl").open("a") as log:
         task = bar.add_task("training masklets", total=training.iterations, completed=step)
-        while step < training.iterations and time.monotonic() - began < minutes * 60:
+        ended = step >= training.iterations
+        while not ended:
             progress = step / training.iterations
             shape = training.short if progress < 1 / 3 else training.long
             if shape != loader_shape:
-                stream = SequenceStream(sampler, *shape, seed=training.seed + step + 1)
-                batches = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=6))
+                stream = SequenceStream(material, network.image_size, *shape, seed=training.seed + step + 1)
+                # a forked worker would inherit locks that the network's threads hold at that moment
+                loader = DataLoader(
+                    stream, batch_size=None, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"
+                )
+                batches = iter(loader)
                 loader_shape = shape
             rate = min(1.0, (step + 1) / training.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
             for group in optimizer.param_groups:
@@ -263,12 +265,13 @@ def train_masklets(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step += 1
+            ended = step >= training.iterations or time.monotonic() - began > minutes * 60
             decay = min(training.ema, (step + 1) / (step + 10))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.values()), [parameters[k] for k in average], 1 - decay)
-            figures.append({"loss": float(loss), **figure})
-            bar.update(task, completed=step, description=f"loss {float(loss):.2f} iou {figure['iou_last']:.2f}")
-            if step % training.save_every == 0 or step == training.iterations:
+            figures.append({"loss": loss.item(), **figure})
+            bar.update(task, completed=step, description=f"loss {loss.item():.2f} iou {figure['iou_last']:.2f}")
+            if step % training.save_every == 0 or ended:
                 seconds = spent + time.monotonic() - began
                 means = {key: round(float(np.mean([f[key] for f in figures])), 4) for key in figures[0]}
                 figures.clear()
