@@ -45,7 +45,7 @@ class TrackerSettings:
     )
     detector_image_size: int = _setting(
         0,
-        "Longer side in pixels at which the detector sees a frame; 0: the frame's own, at most 640.",
+        "Longer side in pixels at which the detector sees a frame; 0: the model's choice, at most 640.",
         minimum=0,
         maximum=4096,
     )

@@ -16,6 +16,11 @@ from smotracker_ros.tracks import Track, TrackState
 _MARGIN_GAIN = 0.3
 _SIZE_GAIN = 0.35
 _SCORE_GAIN = 0.3
+# Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter
+_DOUBTFUL_QUALITY = 0.55
+_DOUBTFUL_WEIGHT = 2
+# A mask wider than so many times the last detection's box has leaked into the background
+_LARGEST_GROWTH = 1.6
 # A position may be off by this many sizes per second out of sight, on top of the prediction
 _REACH_PER_SECOND = 1.5
 
@@ -31,13 +36,14 @@ class Target:
         size: width and height in pixels of the reported box, float32 (2,).
         margins: what the detector's box adds to the mask's box, float32 (4,), xyxy pixels.
         appearance: unit vector, float32 (D,).
+        detected_side: longer side in pixels of the last agreeing detection.
         mask: pixels in this frame, None where not seen.
         mask_box: tight box in this frame, None where not seen.
         votes: summed confidence by class.
         score: running mean of the detections' confidence.
         age: frames since birth.
         hits: detections that agreed.
-        misses: detector passes in a row without one.
+        misses: detector passes in a row without one; those of a doubtful mask count double.
         frames_since_detection: frames since the last agreeing detection.
         frames_since_seen: frames since the mask was last visible.
         seconds_unseen: the same in seconds.
@@ -49,6 +55,7 @@ class Target:
     size: FloatArray
     margins: FloatArray
     appearance: FloatArray
+    detected_side: float
     state: TrackState = TrackState.TENTATIVE
     mask: MaskPatch | None = None
     mask_box: FloatArray | None = None
@@ -72,6 +79,7 @@ class Target:
             size=box_sizes(box)[0],
             margins=np.zeros(4, dtype=np.float32),
             appearance=appearance,
+            detected_side=float(box_sizes(box)[0].max()),
         )
 
     @property
@@ -108,6 +116,7 @@ class Target:
         self.motion.predict(shift, seconds)
         self.size = (self.size * shift.zoom).astype(np.float32)
         self.margins = (self.margins * shift.zoom).astype(np.float32)
+        self.detected_side *= shift.zoom
         self.age += 1
         self.frames_since_detection += 1
         self.frames_since_seen += 1
@@ -118,7 +127,7 @@ class Target:
         """Agreement of a mask's box with the expected motion in [0, 1]; 0 is a jump that no target makes."""
         distance = float(np.linalg.norm(box_centers(mask_box)[0] - self.motion.center))
         limit = max(1.5 * self.longer_side, 10.0) + self.reach
-        too_large = float(box_sizes(mask_box)[0].max()) > 2.5 * max(self.longer_side, 4.0)
+        too_large = float(box_sizes(mask_box)[0].max()) > _LARGEST_GROWTH * max(self.detected_side, 4.0)
         return 0.0 if too_large else max(0.0, 1.0 - distance / limit)
 
     def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
@@ -150,6 +159,7 @@ class Target:
         self.hits += 1
         self.misses = 0
         self.frames_since_detection = 0
+        self.detected_side = float(box_sizes(box)[0].max())
         self.votes[class_id] = self.votes.get(class_id, 0.0) + score
         self.score = score if self.hits == 1 else (1 - _SCORE_GAIN) * self.score + _SCORE_GAIN * score
         mixed = 0.8 * self.appearance + 0.2 * appearance
@@ -169,7 +179,8 @@ class Target:
 
     def missed(self, settings: TrackerSettings) -> None:
         """A detector pass found nothing here."""
-        self.misses += 1
+        doubtful = self.mask is None or self.quality < _DOUBTFUL_QUALITY
+        self.misses += _DOUBTFUL_WEIGHT if doubtful else 1
         if self.state is TrackState.TENTATIVE and self.misses >= settings.tentative_misses:
             self.state = TrackState.REMOVED
         elif self.state is TrackState.CONFIRMED and self.misses >= settings.confirmed_misses:

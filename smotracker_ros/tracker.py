@@ -173,7 +173,10 @@ class SmoTracker:
             if not group:
                 continue
             candidates = free if group is live else free[found.scores[free] >= settings.birth_confidence]
-            result = associate(self._masklet_side(group), _detection_side(found, appearance, candidates))
+            # place alone says little about what has been out of sight: a second cue must agree
+            least_votes = 1 if group is live else 2
+            sides = self._masklet_side(group), _detection_side(found, appearance, candidates)
+            result = associate(*sides, least_votes=least_votes)
             for row, column in result.matches:
                 target, index = group[row], int(candidates[column])
                 box = found.boxes[index]

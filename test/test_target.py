@@ -35,12 +35,26 @@ def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
     confirmed.detected(LABEL, 0.5, 1, APPEARANCE, certain=1)
     states = []
     for _ in range(3):
+        _see(tentative, TIGHT)
+        _see(confirmed, TIGHT)
         tentative.missed(settings)
         confirmed.missed(settings)
         states.append((tentative.state, confirmed.state))
     assert states[0] == (TrackState.TENTATIVE, TrackState.CONFIRMED)
     assert states[1][0] is TrackState.REMOVED
     assert states[2][1] is TrackState.LOST
+
+
+def test_misses_of_a_doubtful_mask_count_double() -> None:
+    settings = TrackerSettings(confirmed_misses=4)
+    clear, doubtful = _target(), _target()
+    for target, quality in ((clear, 0.9), (doubtful, 0.3)):
+        target.detected(LABEL, 0.5, 1, APPEARANCE, certain=1)
+        for _ in range(2):
+            target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 1 / 30)
+            target.missed(settings)
+    assert clear.state is TrackState.CONFIRMED
+    assert doubtful.state is TrackState.LOST
 
 
 def test_the_reported_box_keeps_the_detector_s_convention() -> None:

@@ -41,7 +41,7 @@ def propose(cost: FloatArray, gate: float) -> list[tuple[int, int]]:
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] <= gate]
 
 
-def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES) -> Association:
+def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, least_votes: int = 1) -> Association:
     """Match masklets with detections.
 
     Every cue proposes an assignment by itself. The union of the proposals is taken; where two proposals claim the same
@@ -51,6 +51,7 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES) -> A
         masklets: N of them.
         detections: M of them.
         cues: cue models.
+        least_votes: cues that must propose a pair.
 
     Returns:
         At most one match per masklet and per detection.
@@ -62,7 +63,8 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES) -> A
             votes[pair] = votes.get(pair, 0) + 1
     mean = np.mean(costs, axis=0) if costs else np.zeros((len(masklets), len(detections)))
     # the pair itself is the last key, so that ties fall the same way on every run
-    order = sorted(votes, key=lambda pair: (-votes[pair], float(mean[pair]), pair))
+    agreed = [pair for pair, count in votes.items() if count >= least_votes]
+    order = sorted(agreed, key=lambda pair: (-votes[pair], float(mean[pair]), pair))
     used_masklets: set[int] = set()
     used_detections: set[int] = set()
     matches = []

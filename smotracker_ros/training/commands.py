@@ -25,6 +25,9 @@ def train_detector(
     output: Output = Path("runs/detector"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the crops.")] = 8,
     side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 160,
+    visible_scales: Annotated[tuple[float, float], typer.Option(help="Scales of visible-light frames.")] = (0.5, 0.9),
+    infrared_scales: Annotated[tuple[float, float], typer.Option(help="Scales of infrared frames.")] = (1.0, 1.6),
+    seed: Annotated[int, typer.Option(help="Seed of the choice of crops.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate of AdamW.")] = 0.002,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
     threads: Threads = 2,
@@ -33,7 +36,8 @@ def train_detector(
     from smotracker_ros.training.detector import CropSettings, DetectorTraining, train_detector
 
     training = DetectorTraining(epochs=epochs, learning_rate=learning_rate, threads=threads, start=start)
-    typer.echo(train_detector(data, output, CropSettings(side=side), training))
+    crops = CropSettings(side=side, visible_scales=visible_scales, infrared_scales=infrared_scales, seed=seed)
+    typer.echo(train_detector(data, output, crops, training))
 
 
 @app.command("masklets")

@@ -31,13 +31,15 @@ class CropSettings:
         empty_share: share of crops placed anywhere, with or without a target.
         visible_scales: range of scales at which visible-light frames are seen before cropping.
         infrared_scales: the same for infrared frames, which are smaller already.
+        seed: seed of the random choices; another one gives other crops of the same clips.
     """
 
     side: int = 160
     frame_step: int = 12
     empty_share: float = 0.12
-    visible_scales: tuple[float, float] = (0.5, 1.0)
-    infrared_scales: tuple[float, float] = (0.9, 1.25)
+    visible_scales: tuple[float, float] = (0.5, 0.9)
+    infrared_scales: tuple[float, float] = (1.0, 1.6)
+    seed: int = 0
 
 
 def cut_crop(
@@ -76,7 +78,7 @@ def cut_crop(
     return np.asarray(crop, dtype=np.uint8), clipped[kept].astype(np.float32), kept
 
 
-def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, seed: int = 0) -> int:
+def write_crops(clips: list[Clip], directory: Path, settings: CropSettings) -> int:
     """Write crops and labels of all clips in ultralytics' layout (`images/`, `labels/`); finished folders are kept.
 
     Returns:
@@ -87,7 +89,7 @@ def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, seed
         return int(json.loads(done.read_text())["crops"])
     (directory / "images").mkdir(parents=True, exist_ok=True)
     (directory / "labels").mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(settings.seed)
     count = 0
     for clip in progress(clips, description="cutting crops"):
         start = int(generator.integers(settings.frame_step))
@@ -110,7 +112,7 @@ def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, seed
             ]
             (directory / "labels" / f"{name}.txt").write_text("\n".join(rows))
             count += 1
-    done.write_text(json.dumps({"crops": count, "seed": seed, **asdict(settings)}))
+    done.write_text(json.dumps({"crops": count, **asdict(settings)}))
     return count
 
 

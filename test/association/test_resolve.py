@@ -73,3 +73,10 @@ def test_crossing_look_alikes_are_told_apart_by_appearance_and_place() -> None:
     masklets = _side([[10, 10, 20, 20], [14, 10, 24, 20]], [[1, 0], [0, 1]])
     detections = _side([[14.5, 10, 24.5, 20], [9.5, 10, 19.5, 20]], [[0, 1], [1, 0]])
     assert associate(masklets, detections, CUES).matches == ((0, 1), (1, 0))
+
+
+def test_a_pair_may_need_more_than_one_cue() -> None:
+    masklets, detections = _side([[0, 0, 9, 9]]), _side([[0, 0, 9, 9]])
+    cues = [_cue("a", [[0.1]]), _cue("b", [[0.9]])]
+    assert associate(masklets, detections, cues, least_votes=1).matches == ((0, 0),)
+    assert associate(masklets, detections, cues, least_votes=2).matches == ()
