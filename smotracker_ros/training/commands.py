@@ -33,11 +33,13 @@ def train_detector(
     threads: Threads = 2,
 ) -> None:
     """Train a YOLOv10n on crops of real clips."""
-    from smotracker_ros.training.detector import CropSettings, DetectorTraining, train_detector
+    from smotracker_ros.training.detector import CropSettings, DetectorTraining, export_detector, train_detector
 
     training = DetectorTraining(epochs=epochs, learning_rate=learning_rate, threads=threads, start=start)
     crops = CropSettings(side=side, visible_scales=visible_scales, infrared_scales=infrared_scales, seed=seed)
-    typer.echo(train_detector(data, output, crops, training))
+    result = output / "yolov10n.pt"
+    export_detector(train_detector(data, output, crops, training), result)
+    typer.echo(result)
 
 
 @app.command("masklets")

@@ -207,3 +207,27 @@ def train_detector(
         exist_ok=True,
     )
     return final
+
+
+def export_detector(checkpoint: Path, output: Path) -> None:
+    """Reduce an ultralytics checkpoint to what inference needs, in half precision and ultralytics' own format.
+
+    Optimizer, results and the training machine's paths go.
+
+    Args:
+        checkpoint: `.pt` file of the training.
+        output: `.pt` file to write.
+    """
+    import torch
+
+    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    model = (content.get("ema") or content["model"]).half()
+    kept = {"task": "detect", "mode": "train", "imgsz": CropSettings().side}
+    model.args = dict(kept)
+    for name in ("pt_path", "yaml_file"):
+        if hasattr(model, name):
+            setattr(model, name, "")
+    model.yaml = {**model.yaml, "yaml_file": "yolov10n.yaml"}
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    torch.save({"model": model, "train_args": kept, "epoch": -1, "version": content.get("version")}, output)
