@@ -56,12 +56,14 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, leas
     Returns:
         At most one match per masklet and per detection.
     """
+    if not len(masklets) or not len(detections):
+        return Association((), tuple(range(len(masklets))), tuple(range(len(detections))))
     costs = [cue.function(masklets, detections) for cue in cues]
     votes: dict[tuple[int, int], int] = {}
     for cue, cost in zip(cues, costs, strict=True):
         for pair in propose(cost, cue.gate):
             votes[pair] = votes.get(pair, 0) + 1
-    mean = np.mean(costs, axis=0) if costs else np.zeros((len(masklets), len(detections)))
+    mean = np.mean(costs, axis=0)
     # the pair itself is the last key, so that ties fall the same way on every run
     agreed = [pair for pair, count in votes.items() if count >= least_votes]
     order = sorted(agreed, key=lambda pair: (-votes[pair], float(mean[pair]), pair))

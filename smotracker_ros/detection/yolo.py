@@ -67,7 +67,7 @@ class YoloDetector:
             raise DetectorError(f"{path} is a {task} model; a detection model is needed")
         self._names = {int(key) + 1: str(value) for key, value in names.items()}
         self._device = device
-        self._embedded = path == EMBEDDED_WEIGHTS
+        self._embedded = path.resolve() == EMBEDDED_WEIGHTS
         with path.open("rb") as file:
             self._checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         self._stem = path.stem
@@ -85,9 +85,12 @@ class YoloDetector:
     def _natural_size(self, longer: int) -> int:
         """Longer side at which a frame is seen by default.
 
-        The embedded model was trained on enlarged infrared and reduced visible crops, about 20 px a target.
+        The embedded model was trained on enlarged thermal frames (up to 400 px wide, with smaller targets) and on reduced
+        frames of larger cameras.
         """
-        return int(np.clip(0.7 * longer, 448, 640)) if self._embedded else min(longer, 640)
+        if not self._embedded:
+            return min(longer, 640)
+        return 512 if longer <= 400 else int(np.clip(0.7 * longer, 448, 640))
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""

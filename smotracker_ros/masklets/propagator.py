@@ -230,9 +230,8 @@ class Propagator:
             Unit vectors, float32 (N, D).
         """
         boxes = as_boxes(boxes)
-        levels = self.network.model.num_feature_levels
         if len(boxes) == 0:
-            return np.zeros((0, levels), dtype=np.float32)
+            return np.zeros((0, 0), dtype=np.float32)
         views: list[tuple[ImageFeatures, int, Window]] = []
         missing: list[int] = []
         for index, center in enumerate(box_centers(boxes)):
