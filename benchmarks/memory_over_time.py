@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/memory_over_time.py [--frames 2000]
 
-Prints, every tenth of the stream, the live and lost tracks, the memory banks' bytes and the process's resident memory, and at
+Prints, every tenth of the stream, the live and lost tracks, the memory banks' bytes and the resident memory, and at
 the end the ratio of resident memory at the end to that after the first tenth (1.0 is flat).
 """
 

@@ -81,7 +81,7 @@ class TrackerSettings:
     )
     adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
     birth_confidence: float = _setting(
-        0.35, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
+        0.3, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
     )
     confirmations: int = _setting(
         2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20

@@ -21,8 +21,26 @@ _DOUBTFUL_QUALITY = 0.55
 _DOUBTFUL_WEIGHT = 2
 # A mask wider than so many times the last detection's box has leaked into the background
 _LARGEST_GROWTH = 1.6
+# Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
+_LARGEST_SHIFT = 0.12
 # A position may be off by this many sizes per second out of sight, on top of the prediction
 _REACH_PER_SECOND = 1.5
+
+
+def box_margins(box: FloatArray, mask_box: FloatArray) -> FloatArray:
+    """What a detection's box adds to the tight box of the same target, float32 (4,), xyxy pixels.
+
+    Both are centred on the target, so a large shift between their centres is an error of this frame (a neighbour's
+    detection, half a mask) and must not be carried on; a large difference in size means the same.
+
+    Args:
+        box: detection, float32 (4,).
+        mask_box: tight box of the mask, float32 (4,).
+    """
+    size = np.maximum(box_sizes(box)[0], 4.0)
+    shift = np.clip(box_centers(box)[0] - box_centers(mask_box)[0], -_LARGEST_SHIFT * size, _LARGEST_SHIFT * size)
+    half = np.clip((box_sizes(box)[0] - box_sizes(mask_box)[0]) / 2, -size / 2, size / 2)
+    return np.concatenate([shift - half, shift + half]).astype(np.float32)
 
 
 @dataclass
@@ -165,12 +183,9 @@ class Target:
         mixed = 0.8 * self.appearance + 0.2 * appearance
         self.appearance = (mixed / max(float(np.linalg.norm(mixed)), 1e-6)).astype(np.float32)
         if self.mask_box is not None:
-            offset = box - self.mask_box
             gain = max(_MARGIN_GAIN, 1.0 / self.hits)
-            # a margin is a matter of pixels; more means that mask and detection are about different things
-            limit = 0.75 * max(self.longer_side, 6.0)
-            offset = np.clip(offset, -limit, limit)
-            self.margins = ((1 - gain) * self.margins + gain * offset).astype(np.float32)
+            margins = box_margins(box, self.mask_box)
+            self.margins = ((1 - gain) * self.margins + gain * margins).astype(np.float32)
             corrected = self.mask_box + self.margins
             self.motion.center = box_centers(corrected)[0]
             self.size = (0.5 * self.size + 0.5 * box_sizes(corrected)[0]).astype(np.float32)

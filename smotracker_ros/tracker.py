@@ -16,7 +16,7 @@ from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
 from smotracker_ros.settings import TrackerSettings
-from smotracker_ros.target import Target
+from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import Tracks, TrackState
 
 # A masklet that its network rates below this is uncertain: the detector is asked early
@@ -205,7 +205,7 @@ class SmoTracker:
                 target = self._targets[identity]
                 self._look(target, masklet, 0.0, prompted=True)
                 if target.mask_box is not None:
-                    target.margins = (prompts[identity] - target.mask_box).astype(np.float32)
+                    target.margins = box_margins(prompts[identity], target.mask_box)
                     target.motion.center = box_centers(prompts[identity])[0]
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:

@@ -6,7 +6,7 @@ import pytest
 from smotracker_ros.geometry import MaskPatch
 from smotracker_ros.motion import STILL
 from smotracker_ros.settings import TrackerSettings
-from smotracker_ros.target import Target
+from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import TrackState
 
 APPEARANCE = np.float32([1, 0])
@@ -95,3 +95,10 @@ def test_a_jump_or_a_blow_up_does_not_agree_with_motion() -> None:
     assert target.agrees(TIGHT) > 0.8
     assert target.agrees(TIGHT + 60) == 0
     assert target.agrees(np.float32([60, 60, 160, 160])) == 0
+
+
+def test_margins_carry_size_but_not_a_shifted_centre() -> None:
+    np.testing.assert_allclose(box_margins(LABEL, TIGHT), LABEL - TIGHT, atol=1.2)
+    shifted = box_margins(LABEL + np.float32([12, 0, 12, 0]), TIGHT)
+    assert abs(shifted[0] + shifted[2]) / 2 <= 0.12 * 20 + 1e-4
+    np.testing.assert_allclose(shifted[2] - shifted[0], 20 - 11, atol=1e-4)

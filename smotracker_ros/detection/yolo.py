@@ -85,8 +85,8 @@ class YoloDetector:
     def _natural_size(self, longer: int) -> int:
         """Longer side at which a frame is seen by default.
 
-        The embedded model was trained on enlarged thermal frames (up to 400 px wide, with smaller targets) and on reduced
-        frames of larger cameras.
+        The embedded model was trained on enlarged frames of small thermal cameras, whose targets are smaller, and on
+        reduced frames of larger ones.
         """
         if not self._embedded:
             return min(longer, 640)
