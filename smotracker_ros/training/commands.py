@@ -82,14 +82,22 @@ def measure_masklets(
     weights: Annotated[Path | None, typer.Option(help="SAM2 checkpoint; without it the embedded nano model.")] = None,
     image_size: Annotated[int, typer.Option(min=0, help="Side of the network's input; 0: automatic.")] = 0,
     window_factor: Annotated[float, typer.Option(help="Window side in target sizes.")] = 3.6,
-    csrt: Annotated[bool, typer.Option(help="Run OpenCV's CSRT on the same starts.")] = True,
+    csrt: Annotated[
+        bool, typer.Option("--csrt", help="Run CSRT on the same starts; needs opencv-contrib-python-headless.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Box IoU 1, 5, 10 and 30 frames after a single prompt."""
+    import cv2
+
     from smotracker_ros.masklets.model import load_network
     from smotracker_ros.training.clips import read_clips
     from smotracker_ros.training.quality import masklet_quality
 
+    if csrt and not hasattr(cv2, "TrackerCSRT_create"):
+        raise typer.BadParameter(
+            "this OpenCV has no CSRT; install opencv-contrib-python-headless in place of opencv-python-headless"
+        )
     _show(masklet_quality(load_network(weights, image_size), read_clips(data), window_factor, csrt), output)
 
 

@@ -154,7 +154,7 @@ def _csrt(images: Sequence[UInt8Image], box: FloatArray) -> list[FloatArray | No
 
 
 def masklet_quality(
-    network: MaskletNetwork, clips: Sequence[Clip], window_factor: float = 3.6, csrt: bool = True
+    network: MaskletNetwork, clips: Sequence[Clip], window_factor: float = 3.6, csrt: bool = False
 ) -> dict[str, dict[str, float]]:
     """Box IoU some frames after a single prompt with the labelled box, against labels and beside OpenCV's CSRT.
 
