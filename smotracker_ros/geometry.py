@@ -100,14 +100,25 @@ def clip_boxes(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     return array
 
 
+def _intersections(a: FloatArray, b: FloatArray) -> FloatArray:
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2), dtype=np.float32)
+
+
 def pairwise_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
     """Intersection over union of every pair, float32 (N, M) in [0, 1]."""
     a, b = as_boxes(first), as_boxes(second)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
+    intersection = _intersections(a, b)
     union = box_areas(a)[:, None] + box_areas(b)[None, :] - intersection
     return (intersection / np.maximum(union, 1e-9)).astype(np.float32)
+
+
+def pairwise_overlap(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+    """Intersection over the smaller area of every pair, float32 (N, M) in [0, 1]."""
+    a, b = as_boxes(first), as_boxes(second)
+    smaller = np.minimum(box_areas(a)[:, None], box_areas(b)[None, :])
+    return (_intersections(a, b) / np.maximum(smaller, 1e-9)).astype(np.float32)
 
 
 def pairwise_wasserstein(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:

@@ -11,7 +11,7 @@ from smotracker_ros.association.cues import Side
 from smotracker_ros.association.resolve import associate
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_wasserstein
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
@@ -27,9 +27,9 @@ _EARLY_PASS_DISTANCE = 3
 _UNSEEN_LIMIT = 0.7
 # Overlap from which a detection says that a masklet has drifted
 _DRIFT_IOU = 0.35
-# Two masklets on the same pixels for this many detector passes are one object
-_DUPLICATE_PASSES = 2
+# Two masklets are one object if the smaller lies on the larger with this share, for so many frames in a row
 _DUPLICATE_OVERLAP = 0.6
+_DUPLICATE_FRAMES = 15
 # Longest time step in seconds; after a longer gap velocities mean nothing
 _LONGEST_STEP = 1.0
 
@@ -113,6 +113,7 @@ class SmoTracker:
         for target in self._targets.values():
             target.predict(shift, seconds)
         self._propagate(frame, seconds)
+        self._count_overlaps()
         detects = self._clip_starts()
         if detects:
             self._since_detector = 0
@@ -245,22 +246,29 @@ class SmoTracker:
             np.array([target.reach for target in targets], dtype=np.float32),
         )
 
-    def _merge_duplicates(self) -> None:
-        """Remove the younger of two masklets that have come to cover the same pixels."""
-        live = sorted((t for t in self._targets.values() if t.is_live and t.mask_box is not None), key=lambda t: t.id)
+    def _count_overlaps(self) -> None:
+        """Count for how many frames in a row each two live masklets have lain on the same pixels."""
+        seen = sorted((t for t in self._targets.values() if t.is_live and t.mask_box is not None), key=lambda t: t.id)
         overlapping: Counter[tuple[int, int]] = Counter()
-        if len(live) > 1:
-            boxes = as_boxes([target.mask_box for target in live if target.mask_box is not None])
-            overlap = np.maximum(pairwise_iou(boxes, boxes), pairwise_wasserstein(boxes, boxes) - 0.15)
+        if len(seen) > 1:
+            boxes = as_boxes([target.mask_box for target in seen if target.mask_box is not None])
+            overlap = pairwise_overlap(boxes, boxes)
             for older, younger in zip(*np.nonzero(np.triu(overlap > _DUPLICATE_OVERLAP, 1)), strict=True):
-                pair = (live[older].id, live[younger].id)
+                pair = (seen[older].id, seen[younger].id)
                 overlapping[pair] = self._duplicates[pair] + 1
-                undetected = live[older].frames_since_detection > 0 or live[younger].frames_since_detection > 0
-                if overlapping[pair] >= _DUPLICATE_PASSES and undetected:
-                    live[younger].state = TrackState.REMOVED
-                    if live[older].frames_since_detection > 0:
-                        live[older].misses = 0
         self._duplicates = overlapping
+
+    def _merge_duplicates(self) -> None:
+        """After a detector pass, remove the younger of two masklets that have long lain on the same pixels.
+
+        Two objects that cross are detected apart again; of two masklets on one object, only one gets the detection.
+        """
+        for (older, younger), frames in self._duplicates.items():
+            pair = self._targets[older], self._targets[younger]
+            undetected = any(target.frames_since_detection > 0 for target in pair)
+            if undetected and frames >= _DUPLICATE_FRAMES and all(target.is_live for target in pair):
+                pair[0].misses = 0
+                pair[1].state = TrackState.REMOVED
 
     def _retire(self, frame: Frame) -> None:
         """Live targets out of sight become lost, lost ones expire, removed ones go."""

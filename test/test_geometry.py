@@ -13,6 +13,7 @@ from smotracker_ros.geometry import (
     box_sizes,
     clip_boxes,
     pairwise_iou,
+    pairwise_overlap,
     pairwise_wasserstein,
 )
 
@@ -121,3 +122,9 @@ def test_wasserstein_is_symmetric_and_independent_of_scale() -> None:
     np.testing.assert_allclose(pairwise_wasserstein(3 * boxes, 3 * boxes), value, atol=1e-5)
     # A difference of size alone counts too.
     assert pairwise_wasserstein([[0, 0, 8, 8]], [[2, 2, 6, 6]])[0, 0] < 0.8
+
+
+def test_overlap_is_the_share_of_the_smaller_box() -> None:
+    large, inside, half = [0, 0, 20, 20], [5, 5, 10, 10], [15, 0, 25, 10]
+    np.testing.assert_allclose(pairwise_overlap([large], [inside, half]), [[1.0, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(pairwise_overlap([large], [[30, 30, 40, 40]]), [[0.0]])

@@ -25,7 +25,7 @@ from smotracker_ros.geometry import as_boxes
 EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10n_small_targets.pt"
 
 # Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
-_DUPLICATE_IOU = 0.6
+_DUPLICATE_IOU = 0.4
 _MOST_DETECTIONS = 300
 
 
