@@ -29,8 +29,7 @@ def test_the_configuration_is_found_from_the_keys(version: str, size: str) -> No
     import sam2
 
     path = Path(sam2.__path__[0]) / "configs" / f"sam{version}" / f"sam{version}_hiera_{size}.yaml"
-    with torch.device("meta"):
-        state = instantiate_config(path).state_dict()
+    state = instantiate_config(path).state_dict()
     assert config_for(state) == (f"sam{version}-hiera-{size}", path)
 
 
