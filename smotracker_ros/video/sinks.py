@@ -17,11 +17,11 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import FloatArray, MaskPatch
+from smotracker_ros.geometry import FloatArray
+from smotracker_ros.run_lengths import encode_mask
 from smotracker_ros.tracks import Tracks, label_image
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.overlay import Trails, draw_overlay, overlay_scale
@@ -266,18 +266,10 @@ class BagWriter(Sink):
                 frames_since_seen=track.frames_since_seen,
                 mask_height=height,
                 mask_width=width,
-                mask_counts=_run_lengths(track.mask, height, width),
+                mask_counts="" if track.mask is None else encode_mask(track.mask, height, width),
             )
             for track in tracks
         ]
         return self._type("smotracker_ros/msg/TrackArray")(
             header=header, frame_index=frame.index, detector_ran=tracks.detector_ran, tracks=items
         )
-
-
-def _run_lengths(mask: MaskPatch | None, height: int, width: int) -> str:
-    """COCO's compressed run lengths of a mask; empty for none."""
-    if mask is None:
-        return ""
-    counts: bytes = coco_mask.encode(np.asfortranarray(mask.full(height, width), dtype=np.uint8))["counts"]
-    return counts.decode("ascii")

@@ -11,14 +11,13 @@ from std_msgs.msg import Header
 
 from smotracker_ros.geometry import MaskPatch
 from smotracker_ros.ros.conversions import (
-    decode_mask,
-    encode_mask,
     from_track_array,
     to_detections,
     to_label_message,
     to_track_array,
 )
 from smotracker_ros.ros.images import to_stamp
+from smotracker_ros.run_lengths import decode_mask, encode_mask
 from smotracker_ros.tracks import Track, Tracks, TrackState
 
 

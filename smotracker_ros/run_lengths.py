@@ -1,0 +1,36 @@
+"""Masks as COCO run lengths, the form in which messages and bags carry them."""
+
+from __future__ import annotations
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from smotracker_ros.geometry import MaskPatch
+
+
+def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
+    """COCO's compressed run-length encoding of a mask in an image of the given size (the `counts` string).
+
+    Only the columns that the mask touches are looked at, so that a small mask in a large image is cheap.
+    """
+    if mask.area == 0:
+        counts = [height * width]
+    else:
+        columns = slice(min(mask.x, width), min(mask.x + mask.pixels.shape[1], width))
+        strip = np.zeros((height, columns.stop - columns.start), dtype=np.bool_)
+        MaskPatch(0, mask.y, mask.pixels).paint(strip, True)
+        runs = strip.ravel(order="F")
+        before, after = columns.start * height, (width - columns.stop) * height
+        edges = np.flatnonzero(np.diff(runs, prepend=False, append=False)) + before
+        # Runs alternate, beginning with unset pixels; the last one reaches to the image's end.
+        lengths = np.diff(edges, prepend=0, append=before + runs.size + after)
+        counts = lengths.tolist()
+        if counts[-1] == 0:
+            counts.pop()
+    encoded = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return str(encoded["counts"].decode("ascii"))
+
+
+def decode_mask(counts: str, height: int, width: int) -> MaskPatch:
+    """The mask of a COCO `counts` string; the inverse of :func:`encode_mask`."""
+    return MaskPatch.from_full(coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")}))
