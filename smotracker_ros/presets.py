@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from smotracker_ros.frames import Frame
 from smotracker_ros.settings import SettingsError, TrackerSettings
 from smotracker_ros.tracker import SmoTracker
 
@@ -27,7 +30,7 @@ def load_settings(preset: str = "y-smotracker", overrides: Mapping[str, Any] | N
 
 
 def build_tracker(settings: TrackerSettings) -> SmoTracker:
-    """Load the models that the settings name and put a tracker together.
+    """Load the models that the settings name, run them once, and put a tracker together.
 
     Raises:
         ModelError: if SAM2 weights cannot be used.
@@ -46,6 +49,8 @@ def build_tracker(settings: TrackerSettings) -> SmoTracker:
     # denormal numbers slow a CPU down many times and carry no information
     torch.set_flush_denormal(True)
     detector = YoloDetector(Path(settings.detector_weights) if settings.detector_weights else None, device)
+    # the first pass takes seconds, which a live stream would feel as lag
+    detector.detect(Frame(np.zeros((256, 320, 3), dtype=np.uint8), 0), image_size=settings.detector_image_size)
     network = load_network(
         Path(settings.masklet_weights) if settings.masklet_weights else None, settings.masklet_image_size, device
     )
