@@ -188,13 +188,7 @@ class SmoTracker:
                 if drifted:
                     target.restart(box)
                     prompts[target.id] = box
-                target.detected(
-                    box,
-                    float(found.scores[index]),
-                    int(found.class_ids[index]),
-                    appearance[index],
-                    settings.confirmations,
-                )
+                self._accept(target, found, index, appearance)
             if group is live:
                 for row in result.unmatched_masklets:
                     group[row].missed(settings)
@@ -211,6 +205,11 @@ class SmoTracker:
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
                     target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
+
+    def _accept(self, target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
+        """Tell a target of a detection that agrees with it."""
+        score, class_id = float(found.scores[index]), int(found.class_ids[index])
+        target.detected(found.boxes[index], score, class_id, appearance[index], self._settings.confirmations)
 
     def _births(self, found: Detections, appearance: FloatArray, free: np.ndarray) -> dict[int, FloatArray]:
         """Start targets at detections that nobody claims; returns their prompts."""
@@ -229,13 +228,7 @@ class SmoTracker:
             self._next_id += 1
             room -= 1
             self._targets[target.id] = target
-            target.detected(
-                box,
-                float(found.scores[index]),
-                int(found.class_ids[index]),
-                appearance[index],
-                settings.confirmations,
-            )
+            self._accept(target, found, index, appearance)
             prompts[target.id] = box
         return prompts
 

@@ -8,10 +8,10 @@ from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from smotracker_ros.geometry import FloatArray
+from smotracker_ros.message_fields import decode_mask, track_fields
 from smotracker_ros.msg import Track as TrackMessage
 from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.images import to_image, to_nanoseconds
-from smotracker_ros.run_lengths import decode_mask, encode_mask
 from smotracker_ros.tracks import Track, Tracks, TrackState, label_image
 
 
@@ -58,24 +58,7 @@ def to_track_array(tracks: Tracks, header: Header) -> TrackArray:
     height, width = tracks.image_size
     message = TrackArray(header=header, frame_index=tracks.frame_index, detector_ran=tracks.detector_ran)
     for track in tracks:
-        message.tracks.append(
-            TrackMessage(
-                id=track.id,
-                state=int(track.state),
-                score=float(track.score),
-                class_id=int(track.class_id),
-                class_name=track.class_name,
-                box=to_bounding_box(track.box),
-                velocity_x=float(track.velocity[0]),
-                velocity_y=float(track.velocity[1]),
-                age=track.age,
-                frames_since_detection=track.frames_since_detection,
-                frames_since_seen=track.frames_since_seen,
-                mask_height=height,
-                mask_width=width,
-                mask_counts="" if track.mask is None else encode_mask(track.mask, height, width),
-            )
-        )
+        message.tracks.append(TrackMessage(box=to_bounding_box(track.box), **track_fields(track, height, width)))
     return message
 
 

@@ -21,7 +21,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from smotracker_ros.frames import Frame, UInt8Image
 from smotracker_ros.geometry import FloatArray
-from smotracker_ros.run_lengths import encode_mask
+from smotracker_ros.message_fields import track_fields
 from smotracker_ros.tracks import Tracks, label_image
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.overlay import Trails, draw_overlay, overlay_scale
@@ -252,22 +252,7 @@ class BagWriter(Sink):
     def _states(self, header: Any, frame: Frame, tracks: Tracks) -> Any:
         height, width = tracks.image_size
         items = [
-            self._type("smotracker_ros/msg/Track")(
-                id=track.id,
-                state=int(track.state),
-                score=float(track.score),
-                class_id=int(track.class_id),
-                class_name=track.class_name,
-                box=self._box(track.box),
-                velocity_x=float(track.velocity[0]),
-                velocity_y=float(track.velocity[1]),
-                age=track.age,
-                frames_since_detection=track.frames_since_detection,
-                frames_since_seen=track.frames_since_seen,
-                mask_height=height,
-                mask_width=width,
-                mask_counts="" if track.mask is None else encode_mask(track.mask, height, width),
-            )
+            self._type("smotracker_ros/msg/Track")(box=self._box(track.box), **track_fields(track, height, width))
             for track in tracks
         ]
         return self._type("smotracker_ros/msg/TrackArray")(

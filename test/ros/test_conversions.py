@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from std_msgs.msg import Header
 
 from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.message_fields import decode_mask, encode_mask
 from smotracker_ros.ros.conversions import (
     from_track_array,
     to_detections,
@@ -17,7 +18,6 @@ from smotracker_ros.ros.conversions import (
     to_track_array,
 )
 from smotracker_ros.ros.images import to_stamp
-from smotracker_ros.run_lengths import decode_mask, encode_mask
 from smotracker_ros.tracks import Track, Tracks, TrackState
 
 

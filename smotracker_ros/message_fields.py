@@ -1,11 +1,14 @@
-"""Masks as COCO run lengths, the form in which messages and bags carry them."""
+"""Tracks and masks as messages and bags carry them: plain fields, and COCO run lengths. No ROS is needed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.tracks import Track
 
 
 def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
@@ -34,3 +37,28 @@ def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
 def decode_mask(counts: str, height: int, width: int) -> MaskPatch:
     """The mask of a COCO `counts` string; the inverse of :func:`encode_mask`."""
     return MaskPatch.from_full(coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")}))
+
+
+def track_fields(track: Track, height: int, width: int) -> dict[str, Any]:
+    """The fields of `smotracker_ros/msg/Track` by name, except `box`, whose type belongs to the message library.
+
+    Args:
+        track: the track.
+        height: height of its image in pixels.
+        width: width of its image in pixels.
+    """
+    return {
+        "id": track.id,
+        "state": int(track.state),
+        "score": float(track.score),
+        "class_id": int(track.class_id),
+        "class_name": track.class_name,
+        "velocity_x": float(track.velocity[0]),
+        "velocity_y": float(track.velocity[1]),
+        "age": track.age,
+        "frames_since_detection": track.frames_since_detection,
+        "frames_since_seen": track.frames_since_seen,
+        "mask_height": height,
+        "mask_width": width,
+        "mask_counts": "" if track.mask is None else encode_mask(track.mask, height, width),
+    }
