@@ -50,13 +50,26 @@ def train_masklets(
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate of AdamW.")] = 7e-4,
     scenes: Annotated[int, typer.Option(min=1, help="Rendered scenes beside the real clips.")] = 160,
     start: Annotated[Path | None, typer.Option(help="Weights to start from instead of random ones.")] = None,
+    short_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the steps on short sequences; 0 to train trained weights on.")
+    ] = 1 / 3,
+    teacher: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of memories made from true masks at the first step.")
+    ] = 0.5,
     minutes: Annotated[float, typer.Option(help="Stop after this many minutes, to be resumed later.")] = math.inf,
     threads: Threads = 2,
 ) -> None:
     """Train the nano SAM2 on windows of real clips and rendered scenes."""
     from smotracker_ros.training.masklets import MaskletTraining, train_masklets
 
-    training = MaskletTraining(iterations=iterations, learning_rate=learning_rate, scenes=scenes, threads=threads)
+    training = MaskletTraining(
+        iterations=iterations,
+        learning_rate=learning_rate,
+        scenes=scenes,
+        short_share=short_share,
+        teacher=teacher,
+        threads=threads,
+    )
     typer.echo(train_masklets(data, output, training, start, minutes))
 
 

@@ -41,8 +41,10 @@ class MaskletTraining:
         iterations: optimizer steps in all; the learning rate falls along a cosine to 2 % at the last.
         learning_rate: highest rate of AdamW.
         warmup: steps in which the rate rises.
-        short: (batch, frames) of the first third: many objects, short memory.
+        short: (batch, frames) of the first steps: many objects, short memory.
         long: (batch, frames) of the rest: full memory.
+        short_share: share of the steps that are short; 0 where trained weights are trained on.
+        teacher: share of memories made from true masks at the first step; it falls to none on the way.
         scenes: rendered scenes to prepare.
         threads: CPU threads of the network; one more process prepares sequences.
         save_every: steps between checkpoints.
@@ -55,6 +57,8 @@ class MaskletTraining:
     warmup: int = 60
     short: tuple[int, int] = (8, 4)
     long: tuple[int, int] = (4, 8)
+    short_share: float = 1 / 3
+    teacher: float = 0.5
     scenes: int = 160
     threads: int = 2
     save_every: int = 50
@@ -247,7 +251,7 @@ def train_masklets(
         ended = step >= training.iterations
         while not ended:
             progress = step / training.iterations
-            shape = training.short if progress < 1 / 3 else training.long
+            shape = training.short if progress < training.short_share else training.long
             if shape != loader_shape:
                 stream = SequenceStream(material, network.image_size, *shape, seed=training.seed + step + 1)
                 # a forked worker would inherit locks that the network's threads hold at that moment
@@ -259,7 +263,7 @@ def train_masklets(
             rate = min(1.0, (step + 1) / training.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * rate
-            loss, figure = run_sequence(network, next(batches), max(0.0, 0.5 - 0.8 * progress), generator)
+            loss, figure = run_sequence(network, next(batches), max(0.0, training.teacher - 0.8 * progress), generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
