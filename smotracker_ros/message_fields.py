@@ -39,13 +39,16 @@ def decode_mask(counts: str, height: int, width: int) -> MaskPatch:
     return MaskPatch.from_full(coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")}))
 
 
-def track_fields(track: Track, height: int, width: int) -> dict[str, Any]:
+def track_fields(
+    track: Track, height: int, width: int, bearing: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> dict[str, Any]:
     """The fields of `smotracker_ros/msg/Track` by name, except `box`, whose type belongs to the message library.
 
     Args:
         track: the track.
         height: height of its image in pixels.
         width: width of its image in pixels.
+        bearing: direction of its box's centre, a unit vector in the camera's optical frame; zero: not known.
     """
     return {
         "id": track.id,
@@ -55,6 +58,7 @@ def track_fields(track: Track, height: int, width: int) -> dict[str, Any]:
         "class_name": track.class_name,
         "velocity_x": float(track.velocity[0]),
         "velocity_y": float(track.velocity[1]),
+        **dict(zip(("bearing_x", "bearing_y", "bearing_z"), map(float, bearing), strict=True)),
         "age": track.age,
         "frames_since_detection": track.frames_since_detection,
         "frames_since_seen": track.frames_since_seen,

@@ -23,6 +23,11 @@ VISION_MSGS = {
         "string id\n"
     ),
     "vision_msgs/msg/Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections\n",
+    "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
+    "vision_msgs/msg/LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n",
+    "vision_msgs/msg/VisionInfo": (
+        "std_msgs/Header header\nstring method\nstring database_location\nint32 database_version\n"
+    ),
 }
 
 SMOTRACKER_MSGS = {
@@ -30,6 +35,7 @@ SMOTRACKER_MSGS = {
         "uint8 TENTATIVE=1\nuint8 CONFIRMED=2\nuint8 LOST=3\nuint8 REMOVED=4\n"
         "uint32 id\nuint8 state\nfloat32 score\nint32 class_id\nstring class_name\n"
         "vision_msgs/BoundingBox2D box\nfloat32 velocity_x\nfloat32 velocity_y\n"
+        "float32 bearing_x\nfloat32 bearing_y\nfloat32 bearing_z\n"
         "uint32 age\nuint32 frames_since_detection\nuint32 frames_since_seen\n"
         "uint32 mask_height\nuint32 mask_width\nstring mask_counts\n"
     ),

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from ament_index_python.packages import get_package_share_directory
 from smotracker_ros.msg import Track
-from vision_msgs.msg import BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesisWithPose, Pose2D
+from vision_msgs.msg import (
+    BoundingBox2D,
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    Pose2D,
+    VisionClass,
+    VisionInfo,
+)
 
 from smotracker_ros.tracks import TrackState
 from smotracker_ros.video.message_types import typestore
@@ -35,7 +44,16 @@ def test_vision_msgs_are_the_public_ones(type_name: str) -> None:
     assert _built_hash(type_name) == PUBLIC_HASHES[type_name]
 
 
-@pytest.mark.parametrize("type_name", [*PUBLIC_HASHES, "smotracker_ros/msg/Track", "smotracker_ros/msg/TrackArray"])
+@pytest.mark.parametrize(
+    "type_name",
+    [
+        *PUBLIC_HASHES,
+        "vision_msgs/msg/LabelInfo",
+        "vision_msgs/msg/VisionInfo",
+        "smotracker_ros/msg/Track",
+        "smotracker_ros/msg/TrackArray",
+    ],
+)
 def test_bags_are_written_with_the_same_types(type_name: str) -> None:
     assert typestore().hash_rihs01(type_name) == _built_hash(type_name)
 
@@ -45,6 +63,15 @@ def test_vision_msgs_fields() -> None:
     assert list(Detection2D.get_fields_and_field_types()) == ["header", "results", "bbox", "id"]
     assert list(BoundingBox2D.get_fields_and_field_types()) == ["center", "size_x", "size_y"]
     assert list(Pose2D.get_fields_and_field_types()) == ["position", "theta"]
+    assert LabelInfo.get_fields_and_field_types() == {
+        "header": "std_msgs/Header",
+        "class_map": "sequence<vision_msgs/VisionClass>",
+        "threshold": "float",
+    }
+    assert VisionClass.get_fields_and_field_types() == {"class_id": "uint16", "class_name": "string"}
+    assert list(VisionInfo.get_fields_and_field_types()) == [
+        "header", "method", "database_location", "database_version",
+    ]  # fmt: skip
     assert list(ObjectHypothesisWithPose.get_fields_and_field_types()) == ["hypothesis", "pose"]
 
 
