@@ -52,15 +52,84 @@ class Frame:
         return int(self.image.shape[1])
 
 
-def to_rgb8(image: npt.NDArray[np.generic], percentiles: tuple[float, float] = (0.5, 99.5)) -> UInt8Image:
+Limits = tuple[float, float]
+"""Lowest and highest value of an image's useful range: shown as 0 and 255."""
+
+# So many values, evenly spread, tell the percentiles of an image well enough
+_SAMPLES = 20_000
+
+
+class AutomaticGain:
+    """Useful range of the images of one 16-bit or floating-point stream (thermal cameras), smooth in time.
+
+    Each image's percentiles taken alone would make the picture flicker when something hot enters or leaves. The range
+    follows them with a time constant instead, and jumps only where an image lies outside it altogether, as after a
+    thermal camera's shutter has closed. 8-bit images have no need of it.
+
+    Args:
+        percentiles: lower and upper percentile of the finite values, in percent.
+        seconds: time constant; 0: each image for itself.
+    """
+
+    def __init__(self, percentiles: tuple[float, float] = (0.5, 99.5), seconds: float = 1.0) -> None:
+        self.percentiles = percentiles
+        self.seconds = seconds
+        self._limits: Limits | None = None
+        self._timestamp_ns = 0
+
+    def reset(self) -> None:
+        """Forget the range: the next image sets it."""
+        self._limits = None
+
+    def limits(self, values: npt.NDArray[np.generic], timestamp_ns: int) -> Limits:
+        """The range for the next image of the stream.
+
+        Args:
+            values: the image, any shape, integers or floats; not finite ones are passed over.
+            timestamp_ns: its time; an earlier one than before starts anew.
+
+        Raises:
+            FrameError: if no value is finite.
+        """
+        low, high = value_limits(values, self.percentiles)
+        passed = (timestamp_ns - self._timestamp_ns) / 1e9
+        if self._limits is not None and passed >= 0 and self.seconds > 0:
+            before = self._limits
+            if low <= before[1] and high >= before[0]:
+                gain = 1.0 - float(np.exp(-passed / self.seconds))
+                low, high = before[0] + gain * (low - before[0]), before[1] + gain * (high - before[1])
+        self._limits, self._timestamp_ns = (low, high), timestamp_ns
+        return low, high
+
+
+def value_limits(values: npt.NDArray[np.generic], percentiles: tuple[float, float] = (0.5, 99.5)) -> Limits:
+    """Percentiles of an array's finite values, from an even sample of large arrays.
+
+    Raises:
+        FrameError: if no value is finite.
+    """
+    sample = values.ravel()[:: max(values.size // _SAMPLES, 1)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        sample = values[np.isfinite(values)].astype(np.float64)
+    if not sample.size:
+        raise FrameError("the image holds no finite value")
+    low, high = np.percentile(sample, percentiles)
+    return float(low), float(high)
+
+
+def to_rgb8(
+    image: npt.NDArray[np.generic], percentiles: tuple[float, float] = (0.5, 99.5), limits: Limits | None = None
+) -> UInt8Image:
     """Turn a grey, thermal or colour (RGB order) array into a uint8 RGB image.
 
-    8-bit images keep their values. 16-bit and floating-point images (thermal cameras) are stretched linearly between
-    two percentiles of their finite values, because their useful range is a small part of the type's.
+    8-bit images keep their values. 16-bit and floating-point images (thermal cameras) are stretched linearly, because
+    their useful range is a small part of the type's.
 
     Args:
         image: shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4), any real dtype.
         percentiles: lower and upper percentile, in percent, mapped to 0 and 255 for images that are not 8-bit.
+        limits: values mapped to 0 and 255 in place of the percentiles; see :class:`AutomaticGain`.
 
     Returns:
         uint8 array, shape (height, width, 3), C-contiguous.
@@ -78,13 +147,10 @@ def to_rgb8(image: npt.NDArray[np.generic], percentiles: tuple[float, float] = (
     if array.ndim == 3 and array.shape[2] == 4:
         array = array[:, :, :3]
     if array.dtype != np.uint8:
-        values = array.astype(np.float32)
-        finite = np.isfinite(values)
-        if not finite.any():
-            raise FrameError("the image holds no finite value")
-        low, high = np.percentile(values[finite], percentiles)
-        values = np.nan_to_num(values, nan=float(low), posinf=float(high), neginf=float(low))
-        array = np.clip((values - low) * (255.0 / max(float(high - low), 1e-6)), 0, 255).astype(np.uint8)
+        low, high = limits or value_limits(array, percentiles)
+        # limited before the arithmetic, so that huge values cannot overflow; NaN becomes black
+        values = np.nan_to_num(np.clip(array, low, high).astype(np.float64) - low, nan=0.0)
+        array = np.clip(np.rint(values * (255.0 / max(high - low, 1e-6))), 0, 255).astype(np.uint8)
     if array.ndim == 2:
         return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     return np.ascontiguousarray(array, dtype=np.uint8)

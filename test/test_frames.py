@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smotracker_ros.frames import Frame, FrameError, to_rgb8
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError, to_rgb8
 
 
 def test_frame_sizes() -> None:
@@ -65,7 +65,7 @@ def test_missing_values() -> None:
     image[0, 0], image[0, 1], image[0, 2] = np.nan, np.inf, -np.inf
     rgb = to_rgb8(image)[:, :, 0]
     assert rgb[0, [0, 2]].tolist() == [0, 0]
-    assert rgb[0, 1] >= 254  # 254.99... before the fraction is cut off
+    assert rgb[0, 1] == 255
 
 
 def test_constant_deep_image() -> None:
@@ -90,3 +90,39 @@ def test_what_is_no_image(image: np.ndarray, message: str) -> None:
 
 def test_result_is_contiguous() -> None:
     assert to_rgb8(np.zeros((12, 12, 4), np.uint8)[::2, ::2]).flags.c_contiguous
+
+
+def _sky(level: float, hot: float = 0.0) -> np.ndarray:
+    image = np.random.default_rng(0).normal(level, 20, (120, 160))
+    image[40:60, 40:80] += hot
+    return image.astype(np.uint16)
+
+
+def test_gain_follows_slowly_and_does_not_flicker() -> None:
+    gain = AutomaticGain(seconds=1.0)
+    calm = gain.limits(_sky(30000), 0)
+    alone = AutomaticGain(seconds=0).limits(_sky(30000, hot=3000), 0)
+    assert alone[1] > calm[1] + 2000, "something hot widens the range of one image taken alone"
+    first = gain.limits(_sky(30000, hot=3000), 33_000_000)
+    assert calm[1] < first[1] < calm[1] + 200
+    settled = [gain.limits(_sky(30000, hot=3000), 33_000_000 * step)[1] for step in range(2, 200)][-1]
+    assert settled == pytest.approx(alone[1], abs=10)
+
+
+def test_gain_does_not_depend_on_the_frame_rate() -> None:
+    results = []
+    for steps in (10, 100):
+        gain = AutomaticGain(seconds=1.0)
+        gain.limits(_sky(30000), 0)
+        results += [gain.limits(_sky(30000, hot=3000), 10**9 * step // steps) for step in range(1, steps + 1)][-1:]
+    np.testing.assert_allclose(results[0], results[1], atol=1.0)
+
+
+def test_gain_jumps_to_another_scene_and_starts_anew_when_time_goes_back() -> None:
+    gain = AutomaticGain(seconds=10.0)
+    gain.limits(_sky(30000), 10**9)
+    assert gain.limits(_sky(9000), 10**9 + 1)[1] < 10000
+    gain.limits(_sky(9000, hot=500), 10**9 + 2)
+    assert gain.limits(_sky(9030), 0) == AutomaticGain().limits(_sky(9030), 0)
+    with pytest.raises(FrameError, match="no finite value"):
+        gain.limits(np.full((4, 4), np.nan), 1)

@@ -13,7 +13,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError
 from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.encodings import decode_compressed_image, decode_image
 
@@ -108,6 +108,7 @@ class BagSource:
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
         index = 0
+        gain = AutomaticGain()
         with self._open() as reader:
             connections = [c for c in reader.connections if c.topic == self.topic and c.msgtype in IMAGE_TYPES]
             messages = reader.messages(connections)
@@ -121,7 +122,7 @@ class BagSource:
                     self.skipped += 1
                     return
                 try:
-                    frame = _to_frame(reader.deserialize(raw, connection.msgtype), received, index)
+                    frame = _to_frame(reader.deserialize(raw, connection.msgtype), received, index, gain)
                 except Exception as error:  # a damaged message can fail anywhere in its deserialisation
                     _logger.warning("%s: message at %d ns was skipped: %s", self.path, received, error)
                     self.skipped += 1
@@ -130,15 +131,22 @@ class BagSource:
                 index += 1
 
 
-def _to_frame(message: Any, received: int, index: int) -> Frame:
+def _to_frame(message: Any, received: int, index: int, gain: AutomaticGain) -> Frame:
     """A frame out of a deserialised Image or CompressedImage."""
     stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
     data = np.asarray(message.data, dtype=np.uint8)
     if message.__msgtype__ == "sensor_msgs/msg/CompressedImage":
-        image = decode_compressed_image(data)
+        image = decode_compressed_image(data, gain, stamp or received)
     else:
         image = decode_image(
-            message.height, message.width, message.encoding, message.is_bigendian, message.step, data
+            message.height,
+            message.width,
+            message.encoding,
+            message.is_bigendian,
+            message.step,
+            data,
+            gain,
+            stamp or received,
         )
     if image.size == 0:
         raise FrameError("the image is empty")

@@ -5,16 +5,26 @@ The encodings are those of `sensor_msgs/image_encodings.hpp`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
-from smotracker_ros.frames import FrameError, UInt8Image, to_rgb8
+from smotracker_ros.frames import AutomaticGain, FrameError, UInt8Image, to_rgb8
 
 Array = npt.NDArray[np.generic]
+
+LARGEST_IMAGE = 64_000_000
+"""Pixels of the largest image that is decoded: a few kilobytes of PNG can claim gigabytes of pixels."""
+
+_FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+# Some cameras pad a JPEG with zeros or add a few bytes of their own after its end mark
+_LONGEST_TAIL = 1024
 
 
 class UnknownEncodingError(FrameError):
@@ -45,6 +55,12 @@ def _every_other(image: Array, code: int) -> Array:
 
 
 # OpenCV names a Bayer pattern by its second row, second and third column; ROS by its upper left corner.
+_BAYER = {
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+}
 _ENCODINGS = {
     "mono8": _Encoding("u1", 1, _same),
     "8UC1": _Encoding("u1", 1, _same),
@@ -60,10 +76,17 @@ _ENCODINGS = {
     "uyvy": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_UYVY)),
     "yuv422_yuy2": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
     "yuyv": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
-    "bayer_rggb8": _Encoding("u1", 1, _color(cv2.COLOR_BayerBG2RGB)),
-    "bayer_bggr8": _Encoding("u1", 1, _color(cv2.COLOR_BayerRG2RGB)),
-    "bayer_gbrg8": _Encoding("u1", 1, _color(cv2.COLOR_BayerGR2RGB)),
-    "bayer_grbg8": _Encoding("u1", 1, _color(cv2.COLOR_BayerGB2RGB)),
+    "8UC4": _Encoding("u1", 4, _color(cv2.COLOR_BGRA2RGB)),
+    "16SC1": _Encoding("i2", 1, _same),
+    "64FC1": _Encoding("f8", 1, _same),
+    "rgb16": _Encoding("u2", 3, _same),
+    "rgba16": _Encoding("u2", 4, _same),
+    "bgr16": _Encoding("u2", 3, _color(cv2.COLOR_BGR2RGB)),
+    "16UC3": _Encoding("u2", 3, _color(cv2.COLOR_BGR2RGB)),
+    "bgra16": _Encoding("u2", 4, _color(cv2.COLOR_BGRA2RGB)),
+    "16UC4": _Encoding("u2", 4, _color(cv2.COLOR_BGRA2RGB)),
+    **{f"bayer_{pattern}8": _Encoding("u1", 1, _color(code)) for pattern, code in _BAYER.items()},
+    **{f"bayer_{pattern}16": _Encoding("u2", 1, _color(code)) for pattern, code in _BAYER.items()},
 }
 
 SUPPORTED_ENCODINGS = tuple(sorted(_ENCODINGS))
@@ -77,11 +100,13 @@ def decode_image(
     is_bigendian: bool | int,
     step: int,
     data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+    gain: AutomaticGain | None = None,
+    timestamp_ns: int = 0,
 ) -> UInt8Image:
     """Turn the fields of a `sensor_msgs/Image` into an RGB image.
 
-    8-bit images keep their values; 16-bit and floating-point images are stretched (see `frames.to_rgb8`). `8UC3` is
-    taken as BGR, as cv_bridge writes it.
+    8-bit images keep their values; 16-bit and floating-point images are stretched (see `frames.to_rgb8`). `8UC3` and
+    its like are taken as BGR, as cv_bridge writes them.
 
     Args:
         height: rows.
@@ -90,6 +115,8 @@ def decode_image(
         is_bigendian: whether values of more than one byte have their high byte first.
         step: bytes per row, padding included.
         data: the pixels, row by row, exactly `height * step` bytes.
+        gain: range of the stream's images so far; None: each image is stretched for itself.
+        timestamp_ns: time of the image, for `gain`.
 
     Returns:
         uint8 array (height, width, 3), RGB, C-contiguous, independent of `data`.
@@ -104,6 +131,7 @@ def decode_image(
         raise UnknownEncodingError(f"unknown image encoding {encoding!r}; supported are {supported}")
     if height <= 0 or width <= 0:
         raise FrameError(f"the image message says {width}x{height} pixels; both must be positive")
+    _check_size(width, height)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     row_bytes = width * layout.channels * dtype.itemsize
     if step < row_bytes:
@@ -118,35 +146,54 @@ def decode_image(
     if layout.channels > 1:
         image = image.reshape(height, width, layout.channels)
     try:
-        rgb = to_rgb8(layout.convert(image))
+        rgb = _stretch(layout.convert(image), gain, timestamp_ns)
     except cv2.error as error:
         raise FrameError(f"a {width}x{height} image cannot be decoded as {encoding}: {error.err}") from error
     return rgb.copy() if np.shares_memory(rgb, values) else rgb
 
 
-def decode_compressed_image(data: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> UInt8Image:
+def decode_compressed_image(
+    data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+    gain: AutomaticGain | None = None,
+    timestamp_ns: int = 0,
+) -> UInt8Image:
     """Turn the data of a `sensor_msgs/CompressedImage` (JPEG, PNG, ...) into an RGB image.
 
     Args:
         data: the encoded file; its own signature tells the format.
+        gain: range of the stream's 16-bit images so far; None: each image is stretched for itself.
+        timestamp_ns: time of the image, for `gain`.
 
     Returns:
         uint8 array (height, width, 3), RGB.
 
     Raises:
-        FrameError: if the data is empty or cannot be decoded.
+        FrameError: if the data is empty, cut off, too large, or cannot be decoded.
     """
     values = np.frombuffer(data, dtype=np.uint8)
+    broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format"
     try:
-        image = cv2.imdecode(values, cv2.IMREAD_UNCHANGED) if values.size else None
+        with PIL.Image.open(io.BytesIO(values), formats=_FILE_FORMATS) as header:
+            (width, height), name = header.size, header.format or ""
+    except PIL.Image.DecompressionBombError as error:
+        raise FrameError(f"the compressed image claims to be too large: {error}") from error
+    except Exception as error:  # a damaged header surfaces as any of struct's, zlib's or Pillow's errors
+        raise FrameError(broken) from error
+    _check_size(width, height)
+    mark = _END_MARKS.get("JPEG" if name == "MPO" else name, b"")
+    # some versions of OpenCV fill up what is missing of a cut-off file with grey, without a word
+    if mark not in values[-_LONGEST_TAIL:].tobytes():
+        raise FrameError(f"{broken}: its end is missing")
+    try:
+        image = cv2.imdecode(values, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if image is None:
-        raise FrameError(f"the compressed image ({values.size} bytes) is broken or of an unknown format")
-    return from_opencv(image)
+        raise FrameError(broken)
+    return from_opencv(image, gain, timestamp_ns)
 
 
-def from_opencv(image: Array) -> UInt8Image:
+def from_opencv(image: Array, gain: AutomaticGain | None = None, timestamp_ns: int = 0) -> UInt8Image:
     """Turn an image in OpenCV's channel order (grey, BGR, BGRA; any depth) into uint8 RGB.
 
     Raises:
@@ -154,4 +201,18 @@ def from_opencv(image: Array) -> UInt8Image:
     """
     if image.ndim == 3 and image.shape[2] in (3, 4):
         image = np.ascontiguousarray(image[:, :, 2::-1])
-    return to_rgb8(image)
+    return _stretch(image, gain, timestamp_ns)
+
+
+def _stretch(image: Array, gain: AutomaticGain | None, timestamp_ns: int) -> UInt8Image:
+    """The image as RGB, with the stream's range if it needs one."""
+    if gain is None or image.dtype == np.uint8 or image.dtype.kind not in "uif":
+        return to_rgb8(image)
+    return to_rgb8(image, limits=gain.limits(image, timestamp_ns))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > LARGEST_IMAGE:
+        raise FrameError(
+            f"an image of {width}x{height} pixels is refused; up to {LARGEST_IMAGE // 1_000_000} megapixels are decoded"
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.frames import FrameError
+from smotracker_ros.frames import AutomaticGain, FrameError
 from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS, decode_compressed_image, decode_image, from_opencv
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -135,8 +138,7 @@ def test_odd_width_is_refused_for_packed_yuv() -> None:
 
 def test_every_supported_encoding_decodes_a_blank_image() -> None:
     for encoding in SUPPORTED_ENCODINGS:
-        size = {"1": 1, "2": 2, "3": 3, "4": 4}
-        for count in size.values():
+        for count in (1, 2, 3, 4, 6, 8):
             try:
                 image = decode_image(16, 24, encoding, 0, 24 * count, bytes(16 * 24 * count))
             except FrameError:
@@ -145,6 +147,50 @@ def test_every_supported_encoding_decodes_a_blank_image() -> None:
             break
         else:
             pytest.fail(f"{encoding} decodes at no size")
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_deep_bayer_patterns(pattern: str) -> None:
+    image = _rgb_image().astype(np.uint16) * 16
+    mosaic = np.zeros(image.shape[:2], dtype=np.uint16)
+    for index, letter in enumerate(pattern):
+        mosaic[index // 2 :: 2, index % 2 :: 2] = image[index // 2 :: 2, index % 2 :: 2, "rgb".index(letter)]
+    for big_endian in (False, True):
+        rgb = _decode(f"bayer_{pattern}16", mosaic.astype(">u2" if big_endian else "<u2"), big_endian=big_endian)
+        assert rgb[8, [4, 12, 20]].argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_deep_images_of_a_stream_share_their_range() -> None:
+    gain = AutomaticGain(seconds=5.0)
+    cold = np.linspace(1000, 2000, 16 * 24).astype(np.uint16).reshape(16, 24)
+    warm = cold + 500
+    first = decode_image(16, 24, "mono16", 0, 48, cold.tobytes(), gain, 0)
+    second = decode_image(16, 24, "16UC1", 0, 48, warm.tobytes(), gain, 10_000_000)
+    assert second[8, 12, 0] > first[8, 12, 0] + 100, "a warmer scene looks warmer"
+    third = decode_compressed_image(cv2.imencode(".png", warm)[1].tobytes(), gain, 20_000_000)
+    assert np.abs(third.astype(int) - second).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_every_cut_of_a_compressed_image_is_refused(suffix: str) -> None:
+    data = cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))[1].tobytes()
+    for length in range(0, len(data) - 2, 7):
+        with pytest.raises(FrameError):
+            decode_compressed_image(data[:length])
+    padded = data + bytes(100)
+    np.testing.assert_array_equal(decode_compressed_image(padded), decode_compressed_image(data))
+
+
+def test_a_small_file_cannot_ask_for_gigabytes() -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    )
+    with pytest.raises(FrameError, match=r"too large|refused"):
+        decode_compressed_image(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(FrameError, match="megapixels"):
+        decode_image(60000, 60000, "mono8", 0, 60000, b"")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
