@@ -173,7 +173,7 @@ def decode_compressed_image(
     values = np.frombuffer(data, dtype=np.uint8)
     broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format"
     try:
-        with PIL.Image.open(io.BytesIO(values), formats=_FILE_FORMATS) as header:
+        with PIL.Image.open(io.BytesIO(values.tobytes()), formats=_FILE_FORMATS) as header:
             (width, height), name = header.size, header.format or ""
     except PIL.Image.DecompressionBombError as error:
         raise FrameError(f"the compressed image claims to be too large: {error}") from error
