@@ -81,10 +81,29 @@ class TrackerSettings:
     )
     adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
     birth_confidence: float = _setting(
-        0.3, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
+        0.2, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
     )
     confirmations: int = _setting(
         2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
+    )
+    least_travel: float = _setting(
+        1.5,
+        "Pixels that a masklet must move against the background before it is CONFIRMED; 0: none. Keeps antennas, lamps "
+        "and cloud edges out.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    sure_confidence: float = _setting(
+        0.55,
+        "Mean confidence of three or more detections from which a masklet is CONFIRMED without moving.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    clutter_seconds: float = _setting(
+        3.0,
+        "A masklet that has not moved by then is stationary clutter: it is dropped, and the place is remembered.",
+        minimum=0.1,
+        maximum=600.0,
     )
     tentative_misses: int = _setting(
         2,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from smotracker_ros.clutter import Landmark, Travel
+from smotracker_ros.frames import UInt8Image
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.motion import CameraShift, TargetMotion
 from smotracker_ros.settings import TrackerSettings
@@ -23,6 +25,13 @@ _DOUBTFUL_WEIGHT = 2
 _LARGEST_GROWTH = 1.6
 # Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
 _LARGEST_SHIFT = 0.12
+# Masks of larger targets jitter more: a target flies if it moved by so many of its sizes, too
+_LEAST_TRAVEL_SIZES = 0.06
+# A masklet that goes undetected so many times while it moves by fewer pixels is stranded
+_STRANDED_MISSES = 2
+_STRANDED_TRAVEL = 2.0
+# Detections needed before their mean confidence says something
+_SURE_HITS = 3
 # A position may be off by this many sizes per second out of sight, on top of the prediction
 _REACH_PER_SECOND = 1.5
 
@@ -65,7 +74,10 @@ class Target:
         frames_since_detection: frames since the last agreeing detection.
         frames_since_seen: frames since the mask was last visible.
         seconds_unseen: the same in seconds.
+        seconds_alive: seconds since birth.
         quality: the network's estimate of the current mask's IoU.
+        travel: how far it has moved against the background.
+        landmark: the picture of its first place, while it is TENTATIVE.
     """
 
     id: int
@@ -85,7 +97,10 @@ class Target:
     frames_since_detection: int = 0
     frames_since_seen: int = 0
     seconds_unseen: float = 0.0
+    seconds_alive: float = 0.0
     quality: float = 0.0
+    travel: Travel = field(default_factory=Travel)
+    landmark: Landmark | None = None
 
     @staticmethod
     def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
@@ -132,6 +147,9 @@ class Target:
             # nobody flies straight for seconds: the expectation slows down while the reach grows
             self.motion.velocity = (self.motion.velocity * np.exp(-1.5 * seconds)).astype(np.float32)
         self.motion.predict(shift, seconds)
+        self.travel.predict(shift)
+        if self.landmark is not None:
+            self.landmark.predict(shift)
         self.size = (self.size * shift.zoom).astype(np.float32)
         self.margins = (self.margins * shift.zoom).astype(np.float32)
         self.detected_side *= shift.zoom
@@ -139,6 +157,7 @@ class Target:
         self.frames_since_detection += 1
         self.frames_since_seen += 1
         self.seconds_unseen += seconds
+        self.seconds_alive += seconds
         self.mask, self.mask_box = None, None
 
     def agrees(self, mask_box: FloatArray) -> float:
@@ -153,6 +172,7 @@ class Target:
         self.mask, self.mask_box, self.quality = mask, mask_box, quality
         box = as_boxes(mask_box)[0] + self.margins
         self.motion.measure(box_centers(box)[0], seconds)
+        self.travel.measure(box_centers(as_boxes(mask_box))[0])
         self.size = ((1 - _SIZE_GAIN) * self.size + _SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
         self.frames_since_seen = 0
         self.seconds_unseen = 0.0
@@ -164,7 +184,7 @@ class Target:
         self.margins = np.zeros(4, dtype=np.float32)
         self.mask, self.mask_box = None, None
 
-    def detected(self, box: FloatArray, score: float, class_id: int, appearance: FloatArray, certain: int) -> None:
+    def detected(self, box: FloatArray, score: float, class_id: int, appearance: FloatArray) -> None:
         """Take an agreeing detection.
 
         Args:
@@ -172,7 +192,6 @@ class Target:
             score: confidence.
             class_id: class number.
             appearance: unit vector, float32 (D,).
-            certain: agreeing detections that confirm the target.
         """
         self.hits += 1
         self.misses = 0
@@ -189,8 +208,32 @@ class Target:
             corrected = self.mask_box + self.margins
             self.motion.center = box_centers(corrected)[0]
             self.size = (0.5 * self.size + 0.5 * box_sizes(corrected)[0]).astype(np.float32)
-        if self.state is not TrackState.CONFIRMED and (self.hits >= certain or self.state is TrackState.LOST):
+        if self.state is TrackState.LOST:
             self.state = TrackState.CONFIRMED
+
+    def judge(self, settings: TrackerSettings, image: UInt8Image) -> None:
+        """Confirm a tentative target if enough detections agree and it flies, or is beyond doubt.
+
+        Args:
+            settings: thresholds.
+            image: uint8 RGB (height, width, 3), the current frame.
+        """
+        if self.state is not TrackState.TENTATIVE or self.hits < settings.confirmations:
+            return
+        flies = self.travel.longest >= max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side)
+        flies = flies and not (self.landmark is not None and self.landmark.is_unchanged(image))
+        sure = self.hits >= _SURE_HITS and self.score >= settings.sure_confidence
+        if settings.least_travel == 0 or flies or sure:
+            self.state = TrackState.CONFIRMED
+            self.landmark = None
+
+    def is_clutter(self, settings: TrackerSettings) -> bool:
+        """Whether it has been detected often enough to be a target but has stood still for too long."""
+        return (
+            self.state is TrackState.TENTATIVE
+            and self.hits >= settings.confirmations
+            and self.seconds_alive >= settings.clutter_seconds
+        )
 
     def missed(self, settings: TrackerSettings) -> None:
         """A detector pass found nothing here."""
@@ -198,8 +241,11 @@ class Target:
         self.misses += _DOUBTFUL_WEIGHT if doubtful else 1
         if self.state is TrackState.TENTATIVE and self.misses >= settings.tentative_misses:
             self.state = TrackState.REMOVED
-        elif self.state is TrackState.CONFIRMED and self.misses >= settings.confirmed_misses:
-            self.state = TrackState.LOST
+        elif self.state is TrackState.CONFIRMED:
+            # a masklet whose target has left stays on the background behind it
+            stranded = self.travel.lately < _STRANDED_TRAVEL and self.misses >= _STRANDED_MISSES
+            if stranded or self.misses >= settings.confirmed_misses:
+                self.state = TrackState.LOST
 
     def report(self, names: Mapping[int, str], convention: str) -> Track:
         """The target as users see it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from smotracker_ros.association.cues import Side
 from smotracker_ros.association.resolve import associate
+from smotracker_ros.clutter import ClutterMap, Landmark
+from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
@@ -48,8 +50,10 @@ class SmoTracker:
         self._propagator = propagator
         self._settings = settings
         self._camera = CameraMotion()
+        self._clutter = ClutterMap()
         self._targets: dict[int, Target] = {}
         self._next_id = 1
+        self.cues = CueBook()
         self._duplicates: Counter[tuple[int, int]] = Counter()
         self._last_timestamp: int | None = None
         self._since_detector: int | None = None
@@ -84,20 +88,34 @@ class SmoTracker:
         """Memory held by all memory banks, in bytes."""
         return self._propagator.memory_bytes
 
+    @property
+    def next_id(self) -> int:
+        """Id of the next new object; raise it to go on after the ids of an earlier run."""
+        return self._next_id
+
+    @next_id.setter
+    def next_id(self, identity: int) -> None:
+        if identity < self._next_id:
+            raise ValueError(f"ids below {self._next_id} may be in use; the next one cannot be {identity}")
+        self._next_id = identity
+
     def reset(self) -> None:
         """Forget all tracks. Ids go on: an id is never used for two objects."""
         self._targets.clear()
         self._propagator.reset()
         self._camera.reset()
+        self._clutter = ClutterMap()
         self._duplicates.clear()
+        self.cues.reset()
         self._last_timestamp = None
         self._since_detector = None
 
-    def update(self, frame: Frame) -> Tracks:
+    def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
         """Track one frame; no later frame is needed.
 
         Args:
             frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
+            cues: boxes from elsewhere that have come since the last frame; :mod:`smotracker_ros.cues` has their rules.
 
         Returns:
             All live and lost tracks of this frame.
@@ -110,9 +128,12 @@ class SmoTracker:
         self.frames += 1
 
         shift = self._camera.update(frame.image)
+        self._clutter.predict(shift)
         for target in self._targets.values():
             target.predict(shift, seconds)
         self._propagate(frame, seconds)
+        self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
+        self.cues.protect(self._targets, seconds)
         self._count_overlaps()
         detects = self._clip_starts()
         if detects:
@@ -146,6 +167,27 @@ class SmoTracker:
         if masklet.box is not None and (prompted or target.agrees(masklet.box) > 0):
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
+    def _follow_cues(self, frame: Frame, cues: Sequence[DueCue]) -> None:
+        """Let cues confirm, wake or start targets."""
+        prompts: dict[int, FloatArray] = {}
+        for due in cues:
+            target = None if due.target_id is None else self._targets[due.target_id]
+            if target is None:
+                if sum(item.is_live for item in self._targets.values()) >= self._settings.max_live_tracks:
+                    self.cues.counts["no room"] += 1
+                    continue
+                target = self.cues.begin(self._next_id, due, self._propagator.describe(frame, due.box)[0])
+                self._targets[target.id] = target
+                self._next_id += 1
+            if target.mask is not None:
+                self.cues.take(target)
+            else:
+                target.restart(due.box)
+                prompts[target.id] = due.box
+        for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
+            self._look(self._targets[identity], masklet, 0.0, prompted=True)
+            self.cues.answer(self._targets[identity])
+
     def _clip_starts(self) -> bool:
         """Whether the detector runs on this frame."""
         since = self._since_detector
@@ -157,7 +199,7 @@ class SmoTracker:
         if not live:
             return since >= max(self._settings.clip_length // 3, _EARLY_PASS_DISTANCE)
         return any(
-            target.state is TrackState.TENTATIVE
+            (target.state is TrackState.TENTATIVE and target.hits < self._settings.confirmations)
             or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU))
             for target in live
         )
@@ -169,7 +211,9 @@ class SmoTracker:
         lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
         appearance = self._propagator.describe(frame, found.boxes)
         prompts: dict[int, FloatArray] = {}
-        free = np.arange(len(found))
+        # what lies still at a known place of clutter says nothing about a target that flies past
+        still, travelled = self._clutter.claim(found.boxes)
+        free = np.flatnonzero(~still)
         for group in (live, lost):
             if not group:
                 continue
@@ -194,13 +238,15 @@ class SmoTracker:
                     group[row].missed(settings)
             matched = candidates[[column for _, column in result.matches]]
             free = free[~np.isin(free, matched)]
-        prompts.update(self._births(found, appearance, free))
+        prompts.update(self._births(found, appearance, free, travelled))
         if prompts:
             for identity, masklet in self._propagator.prompt(frame, prompts).items():
                 target = self._targets[identity]
                 self._look(target, masklet, 0.0, prompted=True)
                 if target.mask_box is not None:
                     target.margins = box_margins(prompts[identity], target.mask_box)
+                    if target.age == 0 and target.travel.longest == 0:
+                        target.landmark = Landmark.take(frame.image, target.mask_box)
                     target.motion.center = box_centers(prompts[identity])[0]
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
@@ -209,9 +255,11 @@ class SmoTracker:
     def _accept(self, target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
         """Tell a target of a detection that agrees with it."""
         score, class_id = float(found.scores[index]), int(found.class_ids[index])
-        target.detected(found.boxes[index], score, class_id, appearance[index], self._settings.confirmations)
+        target.detected(found.boxes[index], score, class_id, appearance[index])
 
-    def _births(self, found: Detections, appearance: FloatArray, free: np.ndarray) -> dict[int, FloatArray]:
+    def _births(
+        self, found: Detections, appearance: FloatArray, free: np.ndarray, travelled: FloatArray
+    ) -> dict[int, FloatArray]:
         """Start targets at detections that nobody claims; returns their prompts."""
         settings = self._settings
         prompts: dict[int, FloatArray] = {}
@@ -228,6 +276,7 @@ class SmoTracker:
             self._next_id += 1
             room -= 1
             self._targets[target.id] = target
+            target.travel.longest = float(travelled[index])
             self._accept(target, found, index, appearance)
             prompts[target.id] = box
         return prompts
@@ -267,6 +316,10 @@ class SmoTracker:
         """Live targets out of sight become lost, lost ones expire, removed ones go."""
         settings = self._settings
         for target in self._targets.values():
+            target.judge(settings, frame.image)
+            if target.is_clutter(settings):
+                self._clutter.add(target.box)
+                target.state = TrackState.REMOVED
             if target.is_live and target.mask is None:
                 x, y = target.motion.center
                 outside = not (0 <= x < frame.width and 0 <= y < frame.height)

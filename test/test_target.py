@@ -11,6 +11,7 @@ from smotracker_ros.tracks import TrackState
 
 APPEARANCE = np.float32([1, 0])
 LABEL = np.float32([100, 100, 120, 116])
+IMAGE = np.zeros((480, 640, 3), dtype=np.uint8)
 TIGHT = np.float32([104, 103, 115, 112])
 
 
@@ -22,17 +23,68 @@ def _see(target: Target, box: np.ndarray) -> None:
     target.see(MaskPatch(int(box[0]), int(box[1]), np.ones((9, 11), np.bool_)), box, 0.9, 1 / 30)
 
 
-def test_confirmation_takes_the_detections_that_the_settings_ask_for() -> None:
+def _confirmed() -> Target:
     target = _target()
-    for hits in (1, 2, 3):
-        target.detected(LABEL, 0.5, 1, APPEARANCE, certain=3)
-        assert target.state is (TrackState.CONFIRMED if hits == 3 else TrackState.TENTATIVE)
+    target.detected(LABEL, 0.5, 1, APPEARANCE)
+    target.state = TrackState.CONFIRMED
+    return target
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.TENTATIVE), (1.0, TrackState.CONFIRMED)])
+def test_confirmation_takes_detections_and_travel(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmations=2, least_travel=1.5)
+    target = _target()
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    for index in range(8):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+        target.judge(settings, IMAGE)
+        assert target.state is TrackState.TENTATIVE
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
+
+
+def test_what_is_beyond_doubt_need_not_move() -> None:
+    settings = TrackerSettings(confirmations=2, sure_confidence=0.5)
+    doubtful, sure = _target(), _target()
+    for _ in range(3):
+        doubtful.detected(LABEL, 0.4, 1, APPEARANCE)
+        sure.detected(LABEL, 0.8, 1, APPEARANCE)
+    for target in (doubtful, sure):
+        target.judge(settings, IMAGE)
+    assert doubtful.state is TrackState.TENTATIVE
+    assert sure.state is TrackState.CONFIRMED
+
+
+def test_what_stands_still_for_long_is_clutter() -> None:
+    settings = TrackerSettings(clutter_seconds=1.0)
+    target = _target()
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    for _ in range(29):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT)
+    assert not target.is_clutter(settings)
+    target.predict(STILL, 1 / 15)
+    assert target.is_clutter(settings)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.LOST), (1.0, TrackState.CONFIRMED)])
+def test_a_mask_that_stays_behind_undetected_is_given_up_early(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmed_misses=8)
+    target = _confirmed()
+    for index in range(30):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+    for _ in range(3):
+        target.missed(settings)
+    assert target.state is expected
 
 
 def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
     settings = TrackerSettings(tentative_misses=2, confirmed_misses=3)
-    tentative, confirmed = _target(), _target()
-    confirmed.detected(LABEL, 0.5, 1, APPEARANCE, certain=1)
+    tentative, confirmed = _target(), _confirmed()
     states = []
     for _ in range(3):
         _see(tentative, TIGHT)
@@ -47,9 +99,8 @@ def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
 
 def test_misses_of_a_doubtful_mask_count_double() -> None:
     settings = TrackerSettings(confirmed_misses=4)
-    clear, doubtful = _target(), _target()
+    clear, doubtful = _confirmed(), _confirmed()
     for target, quality in ((clear, 0.9), (doubtful, 0.3)):
-        target.detected(LABEL, 0.5, 1, APPEARANCE, certain=1)
         for _ in range(2):
             target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 1 / 30)
             target.missed(settings)
@@ -60,7 +111,7 @@ def test_misses_of_a_doubtful_mask_count_double() -> None:
 def test_the_reported_box_keeps_the_detector_s_convention() -> None:
     target = _target()
     _see(target, TIGHT)
-    target.detected(LABEL, 0.9, 1, APPEARANCE, certain=1)
+    target.detected(LABEL, 0.9, 1, APPEARANCE)
     moved = np.float32([30, 10, 30, 10])
     for _ in range(15):
         target.predict(STILL, 1 / 30)
@@ -72,7 +123,7 @@ def test_the_reported_box_keeps_the_detector_s_convention() -> None:
 def test_the_class_is_a_vote() -> None:
     target = _target()
     for class_id, score in ((2, 0.9), (1, 0.6), (1, 0.6)):
-        target.detected(LABEL, score, class_id, APPEARANCE, certain=1)
+        target.detected(LABEL, score, class_id, APPEARANCE)
     assert target.report({1: "drone", 2: "bird"}, "detector").class_name == "drone"
 
 
