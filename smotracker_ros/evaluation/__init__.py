@@ -1,0 +1,1 @@
+"""Measuring: against truth, against other trackers, and the cost of it all."""
