@@ -45,6 +45,11 @@ class Process:
         self.stop()
 
     @property
+    def pid(self) -> int:
+        """Number of the operating system's process."""
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """Exit code, None while it runs."""
         return self._process.poll()
