@@ -36,6 +36,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.detection.yolo", "DetectorError"),
     ("smotracker_ros.masklets.model", "ModelError"),
     ("smotracker_ros.training.clips", "ClipError"),
+    ("smotracker_ros.evaluation.benchmarks.measuring", "BenchmarkError"),
 )
 
 app = typer.Typer(
@@ -145,6 +146,12 @@ _forward(
     "smotracker_ros.training.commands",
     "evaluation_app",
     "Measure a model on labelled clips: detector, masklets.",
+)
+_forward(
+    "benchmark",
+    "smotracker_ros.evaluation.benchmark_command",
+    "app",
+    "Measure the speed against SAM2's own predictor and YOLO with ByteTrack, on this machine.",
 )
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,11 +147,13 @@ class StockSide:
         video = folder / "video"
         video.mkdir(exist_ok=True)
         cv2.imwrite(str(video / "00000.jpg"), clip.frames[0].image)
-        self._state = predictor.init_state(str(video))
+        with _quiet():
+            self._state = predictor.init_state(str(video))
         self._inputs: dict[int, torch.Tensor] = {0: self._input(0)}
         self._state.update(images=self._inputs, num_frames=len(clip.frames), cached_features={})
-        for identity, box in clip.boxes[0].items():
-            predictor.add_new_points_or_box(self._state, 0, identity, box=box)
+        with _quiet():
+            for identity, box in clip.boxes[0].items():
+                predictor.add_new_points_or_box(self._state, 0, identity, box=box)
 
     def _input(self, index: int) -> torch.Tensor:
         image = self._clip.frames[index].image
@@ -169,7 +172,7 @@ class StockSide:
 
     def step(self, index: int) -> None:
         """Propagate to one frame."""
-        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar per frame
+        with _quiet():
             for _ in self._predictor.propagate_in_video(self._state, index, 0):
                 pass
         self._newest = index
@@ -228,3 +231,11 @@ def _load_stock(weights: Path, image_size: int) -> Any:
     return build_sam2_video_predictor(
         _CONFIG, str(weights), device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"]
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep off the screen what the stock predictor prints: progress bars, and that its CUDA extension is missing."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
