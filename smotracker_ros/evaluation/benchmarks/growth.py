@@ -50,6 +50,7 @@ class GrowthSettings:
         targets: numbers of targets to compare.
         sizes: (width, height) of the frames to compare, with `scene_targets` targets.
         short_frames: timed frames of each of those comparisons.
+        warm_up: frames before them that are not timed.
         preset: of the tracker.
     """
 
@@ -61,12 +62,11 @@ class GrowthSettings:
     targets: tuple[int, ...] = (1, 2, 4, 8, 16)
     sizes: tuple[tuple[int, int], ...] = ((320, 256), (640, 512), (1280, 720), (1920, 1080))
     short_frames: int = 48
+    warm_up: int = 12
     preset: str = "y-smotracker"
 
 
 _CYCLES = 10
-# Frames at the start of a short comparison that are not timed
-_WARM_UP = 12
 
 
 def run(settings: GrowthSettings, say: Say) -> Result:
@@ -110,7 +110,7 @@ def _short(
 ) -> dict[str, Any]:
     """Cost of a frame in one short scene."""
     say(what)
-    clip = scene_clip(targets, *size, _WARM_UP + settings.short_frames, seed=1)
+    clip = scene_clip(targets, *size, settings.warm_up + settings.short_frames, seed=1)
     tracker.reset()
     times: list[float] = []
     live: list[int] = []
@@ -120,10 +120,10 @@ def _short(
             times.append(_timed(tracker, frame, live))
 
     tracker.update(clip.frames[0], clip.first_cues())
-    track(clip.frames[1:_WARM_UP])
+    track(clip.frames[1 : settings.warm_up])
     times.clear()
     live.clear()
-    cost = measure(partial(track, clip.frames[_WARM_UP:]))
+    cost = measure(partial(track, clip.frames[settings.warm_up :]))
     return {
         "cpu_ms": spread(times),
         "mean_cpu_ms": significant(statistics.fmean(times)),

@@ -79,8 +79,12 @@ def _draw_steps(axis: Any, steps: Mapping[str, Figures]) -> None:
 
 def _page(figures: Figures, picture: str | None) -> Iterable[str]:
     machine = figures["machine"]
-    yield from ("# Speed", "", "Written by `smotracker benchmark`; what each figure means stands in")
-    yield from ("[docs/benchmarks_speed.md](../docs/benchmarks_speed.md) of the project.", "")
+    yield from (
+        "# Speed",
+        "",
+        "Written by `smotracker benchmark`. What each figure means, and what limits it, stands in",
+    )
+    yield from ("the project's docs/benchmarks_speed.md.", "")
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     yield (
         f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, "
@@ -111,8 +115,8 @@ def _stock_section(key: Figures, details: Figures) -> Iterable[str]:
     settings = details["settings"]
     yield (
         f"SAM2.1 tiny with random weights and full memories, {settings['width']}x{settings['height']} frames; stock "
-        f"and whole frame at {settings['image_size']} pixels, windows at {settings['window_size']}. CPU milliseconds per "
-        "frame; ratios are stock / ours, median (minimum to maximum)."
+        f"and whole frame at {settings['image_size']} pixels, windows at {settings['window_size']}. CPU milliseconds "
+        "per frame; ratios are stock / ours, median (minimum to maximum)."
     )
     rows = []
     for number, item in details["targets"].items():
