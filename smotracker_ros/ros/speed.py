@@ -109,7 +109,7 @@ class Camera:
         self._publisher.publish(message)
 
     def send_at_rate(self, frames: list[Frame], fps: float, silence: float) -> None:
-        """Publish frames by the clock, then wait until all are answered, or no answer has come for `silence` seconds."""
+        """Publish frames by the clock, then wait until all are answered or `silence` seconds pass without an answer."""
         start = time.monotonic()
         for number, frame in enumerate(frames):
             self.wait_until(lambda due=start + number / fps: time.monotonic() >= due, 1e9)  # type: ignore[misc]
