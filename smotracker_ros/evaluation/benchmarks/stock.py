@@ -1,7 +1,7 @@
 """Our propagator against the stock ``SAM2VideoPredictor`` of the sam2 package, on the same random weights.
 
 Both run the official tiny architecture with full memories: seven mask memories and sixteen object pointers per object.
-To get there at 1024 pixels would take a quarter of an hour per object, so both follow their objects for one frame and
+To get there at 1024 pixels would take several minutes per object, so both follow their objects for one frame and
 take copies of that frame's memory for those that were left out. The frames that are timed are real steps, and the
 logits of both sides are compared: they must be equal.
 """
