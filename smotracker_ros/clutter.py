@@ -59,7 +59,8 @@ class Travel:
         """Move on by one frame, with the background."""
         if self._start is not None:
             self._start = shift.move(self._start)[0]
-        self._recent = [shift.move(point)[0] for point in self._recent]
+        if self._recent:
+            self._recent = list(shift.move(np.stack(self._recent)))
         self.longest *= shift.zoom
 
     def measure(self, center: FloatArray) -> None:
