@@ -116,9 +116,16 @@ class TargetMotion:
         self.velocity = linear @ self.velocity
         self.center = shift.move(self.center)[0] + self.velocity * np.float32(seconds)
 
-    def measure(self, center: FloatArray, seconds: float) -> None:
-        """Correct the prediction of this frame with a measured centre."""
+    def measure(self, center: FloatArray, seconds: float, largest_error: float = float("inf")) -> None:
+        """Correct the prediction of this frame with a measured centre.
+
+        Args:
+            center: (x, y) in pixels, float32 (2,).
+            seconds: time since the previous frame.
+            largest_error: pixels by which a prediction may be wrong; what is beyond is a jump of the mask, not speed.
+        """
         error = center - self.center
+        error = error * np.float32(min(1.0, largest_error / max(float(np.linalg.norm(error)), 1e-6)))
         gain = max(0.25, 1.0 / (self.measurements + 1))
         if seconds > 0:
             self.velocity = (self.velocity + gain * error / np.float32(seconds)).astype(np.float32)

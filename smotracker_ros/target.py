@@ -25,6 +25,8 @@ _DOUBTFUL_WEIGHT = 2
 _LARGEST_GROWTH = 1.6
 # Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
 _LARGEST_SHIFT = 0.12
+# A centre farther from its prediction than so many sizes is not speed but a jump of the mask
+_LARGEST_ERROR = 0.6
 # Masks of larger targets jitter more: a target flies if it moved by so many of its sizes, too
 _LEAST_TRAVEL_SIZES = 0.06
 # A masklet that goes undetected so many times while it moves by fewer pixels is stranded
@@ -171,7 +173,7 @@ class Target:
         """Take a visible mask of this frame."""
         self.mask, self.mask_box, self.quality = mask, mask_box, quality
         box = as_boxes(mask_box)[0] + self.margins
-        self.motion.measure(box_centers(box)[0], seconds)
+        self.motion.measure(box_centers(box)[0], seconds, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.travel.measure(box_centers(as_boxes(mask_box))[0])
         self.size = ((1 - _SIZE_GAIN) * self.size + _SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
         self.frames_since_seen = 0

@@ -10,6 +10,7 @@ import numpy as np
 from smotracker_ros.association.cues import Side
 from smotracker_ros.association.resolve import associate
 from smotracker_ros.clutter import ClutterMap, Landmark
+from smotracker_ros.crossings import Crossings
 from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.frames import Frame
@@ -51,6 +52,7 @@ class SmoTracker:
         self._settings = settings
         self._camera = CameraMotion()
         self._clutter = ClutterMap()
+        self._crossings = Crossings()
         self._targets: dict[int, Target] = {}
         self._next_id = 1
         self.cues = CueBook()
@@ -105,6 +107,7 @@ class SmoTracker:
         self._propagator.reset()
         self._camera.reset()
         self._clutter = ClutterMap()
+        self._crossings.reset()
         self._duplicates.clear()
         self.cues.reset()
         self._last_timestamp = None
@@ -129,9 +132,11 @@ class SmoTracker:
 
         shift = self._camera.update(frame.image)
         self._clutter.predict(shift)
+        self._crossings.predict(shift, seconds)
         for target in self._targets.values():
             target.predict(shift, seconds)
         self._propagate(frame, seconds)
+        self._crossings.update(self._targets, self._propagator.time)
         self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
         self.cues.protect(self._targets, seconds)
         self._count_overlaps()
@@ -157,6 +162,7 @@ class SmoTracker:
             [target.id for target in live],
             {target.id: Guess(target.motion.center, target.longer_side) for target in live},
             lambda identity, box: self._targets[identity].agrees(box),
+            frozen=self._crossings.unsettled,
         )
         for target in live:
             self._look(target, masklets[target.id], seconds)
@@ -195,6 +201,8 @@ class SmoTracker:
             return True
         if not self._settings.adaptive_clips or since < _EARLY_PASS_DISTANCE:
             return False
+        if self._crossings.wants_detector(self._targets):
+            return True
         live = [target for target in self._targets.values() if target.is_live]
         if not live:
             return since >= max(self._settings.clip_length // 3, _EARLY_PASS_DISTANCE)
@@ -214,6 +222,10 @@ class SmoTracker:
         # what lies still at a known place of clutter says nothing about a target that flies past
         still, travelled = self._clutter.claim(found.boxes)
         free = np.flatnonzero(~still)
+        for identity, (box, crossing) in self._crossings.settle(self._targets, found.boxes[free]).items():
+            self._targets[identity].restart(box)
+            self._propagator.rewind(identity, crossing.frame)
+            prompts[identity] = box
         for group in (live, lost):
             if not group:
                 continue
@@ -265,6 +277,8 @@ class SmoTracker:
         prompts: dict[int, FloatArray] = {}
         live = [target for target in self._targets.values() if target.is_live]
         boxes = as_boxes([target.box for target in live])
+        unsettled = self._crossings.unsettled
+        crossing = as_boxes([target.box for target in live if target.id in unsettled])
         room = settings.max_live_tracks - len(live)
         for index in free.tolist():
             if found.scores[index] < settings.birth_confidence or room <= 0:
@@ -272,6 +286,8 @@ class SmoTracker:
             box = found.boxes[index]
             if len(boxes) and float(pairwise_iou(boxes, box).max()) > 0.4:
                 continue  # a second box on a target that has one already
+            if len(crossing) and float(pairwise_overlap(crossing, as_boxes(box)).max()) > 0.5:
+                continue  # one box round two targets, or one of them that its masklet has left
             target = Target.born(self._next_id, box, appearance[index])
             self._next_id += 1
             room -= 1
@@ -308,6 +324,8 @@ class SmoTracker:
         for (older, younger), frames in self._duplicates.items():
             pair = self._targets[older], self._targets[younger]
             undetected = any(target.frames_since_detection > 0 for target in pair)
+            if self._crossings.unsettled.intersection((older, younger)):
+                continue
             if undetected and frames >= _DUPLICATE_FRAMES and all(target.is_live for target in pair):
                 pair[0].misses = 0
                 pair[1].state = TrackState.REMOVED

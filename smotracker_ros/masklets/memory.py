@@ -105,6 +105,12 @@ class MemoryBank:
         self.recent = deque(entry for entry in self.recent if entry.frame != frame)
         self.pointers = deque(item for item in self.pointers if item[0] != frame)
 
+    def rewind(self, frame: int) -> None:
+        """Forget all frames from one on; the first prompt stays in any case."""
+        self.prompted = [*self.prompted[:1], *(entry for entry in self.prompted[1:] if entry.frame < frame)]
+        self.recent = deque(entry for entry in self.recent if entry.frame < frame)
+        self.pointers = deque(item for item in self.pointers if item[0] < frame)
+
     def expire(self, now: int) -> None:
         """Drop unprompted entries by age, as the stock predictor does."""
         while self.recent and now - self.recent[0].frame > self.recent_limit:

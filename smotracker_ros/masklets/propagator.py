@@ -8,7 +8,7 @@ window of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -119,6 +119,15 @@ class Propagator:
         for identity in ids:
             self._objects.pop(identity, None)
 
+    @property
+    def time(self) -> int:
+        """Number of the current frame; -1 before the first."""
+        return self._time
+
+    def rewind(self, identity: int, frame: int) -> None:
+        """Forget what an object has remembered since a frame of that number, in as far as older memories exist."""
+        self._objects[identity].bank.rewind(frame)
+
     def reset(self) -> None:
         """Forget everything."""
         self._objects.clear()
@@ -132,6 +141,7 @@ class Propagator:
         ids: Sequence[int] | None = None,
         guesses: Mapping[int, Guess] | None = None,
         motion_score: MotionScore | None = None,
+        frozen: Collection[int] = (),
     ) -> dict[int, Masklet]:
         """Advance to the next frame and propagate objects to it.
 
@@ -140,6 +150,7 @@ class Propagator:
             ids: objects to propagate; None: all. The others keep their memory.
             guesses: where objects are expected; without one, where it was last seen.
             motion_score: agreement of a mask with the expected motion; None: any agrees.
+            frozen: objects that remember nothing of this frame if the policy is selective.
 
         Returns:
             A masklet per propagated object.
@@ -165,7 +176,7 @@ class Propagator:
             memories = batch_memories([self._objects[i].bank for i in members], self._time, self.policy)
             decoded = self.network.decode(self.network.condition(features, memories), features, None)
             places = [windows[view] for view in views]
-            result.update(self._finish(frame, members, places, features, decoded, False, motion_score))
+            result.update(self._finish(frame, members, places, features, decoded, False, motion_score, frozen))
         return {identity: result[identity] for identity in chosen}
 
     @torch.inference_mode()
@@ -308,6 +319,7 @@ class Propagator:
         decoded: Decoded,
         prompted: bool,
         motion_score: MotionScore | None,
+        frozen: Collection[int] = (),
     ) -> dict[int, Masklet]:
         """Turn logits into masks, and write the memories that the policy accepts."""
         logits = decoded.high[:, 0].float().cpu().numpy()
@@ -327,7 +339,8 @@ class Propagator:
             if box is not None and motion_score is not None:
                 motion = motion_score(identity, box)
             evidence = Evidence(ious[index], scores[index], motion)
-            remembered = prompted or self.policy.accepts(evidence)
+            held = self.policy.selective and identity in frozen
+            remembered = prompted or (self.policy.accepts(evidence) and not held)
             if remembered:
                 writers.append(index)
             if box is not None and motion > 0:
