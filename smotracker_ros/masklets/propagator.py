@@ -376,8 +376,16 @@ def keep_object(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count <= 2:
         return logits
-    areas = statistics[1:, cv2.CC_STAT_AREA]
-    strength = np.bincount(labels.ravel(), weights=np.maximum(logits, 0).ravel(), minlength=count)[1:]
+    # only the rectangle of all pieces is weighed: masks are small
+    pieces = statistics[1:]
+    x1, y1 = pieces[:, cv2.CC_STAT_LEFT].min(), pieces[:, cv2.CC_STAT_TOP].min()
+    x2 = (pieces[:, cv2.CC_STAT_LEFT] + pieces[:, cv2.CC_STAT_WIDTH]).max()
+    y2 = (pieces[:, cv2.CC_STAT_TOP] + pieces[:, cv2.CC_STAT_HEIGHT]).max()
+    labels, region = labels[y1:y2, x1:x2], logits[y1:y2, x1:x2]
+    areas = pieces[:, cv2.CC_STAT_AREA]
+    strength = np.bincount(labels.ravel(), weights=np.maximum(region, 0).ravel(), minlength=count)[1:]
     best = int(strength.argmax())
-    kept = 1 + np.flatnonzero((areas >= areas[best] / 3) | (np.arange(count - 1) == best))
-    return np.where(np.isin(labels, kept), logits, np.minimum(logits, -1.0)).astype(np.float32)
+    kept = (areas >= areas[best] / 3) | (np.arange(count - 1) == best)
+    result = np.minimum(logits, np.float32(-1.0))
+    np.copyto(result[y1:y2, x1:x2], region, where=np.append(False, kept)[labels])
+    return result
