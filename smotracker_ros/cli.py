@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smotracker_ros.frames import FrameError
-from smotracker_ros.settings import SettingsError, TrackerSettings
+from smotracker_ros.settings import SettingsError, parse_override
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,6 +36,8 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.detection.yolo", "DetectorError"),
     ("smotracker_ros.masklets.model", "ModelError"),
     ("smotracker_ros.training.clips", "ClipError"),
+    ("smotracker_ros.evaluation.sequences", "DatasetError"),
+    ("smotracker_ros.evaluation.comparison", "ComparisonError"),
     ("smotracker_ros.evaluation.benchmarks.measuring", "BenchmarkError"),
 )
 
@@ -153,33 +155,18 @@ _forward(
     "app",
     "Measure the speed against SAM2's own predictor and YOLO with ByteTrack, on this machine.",
 )
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split `name=value` and give the value the type of the setting.
-
-    Raises:
-        SettingsError: if there is no such setting, or the value is not of its type.
-    """
-    name, separator, value = text.partition("=")
-    name, value = name.strip(), value.strip()
-    fields = {field.name: field for field in dataclasses.fields(TrackerSettings)}
-    if not separator:
-        raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
-    if name not in fields:
-        raise SettingsError(f"unknown setting {name}; there are: {', '.join(sorted(fields))}")
-    kind: type[Any] = type(fields[name].default)
-    if kind is bool:
-        if value.lower() not in _TRUE + _FALSE:
-            raise SettingsError(f"{name} must be true or false, not {value!r}")
-        return name, value.lower() in _TRUE
-    try:
-        return name, kind(value)
-    except ValueError as error:
-        raise SettingsError(f"{name} must be of type {kind.__name__}, not {value!r}") from error
-
-
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_forward(
+    "evaluate", "smotracker_ros.evaluation.commands", "evaluate_app", "Track a labelled data set and score the tracks."
+)
+_forward(
+    "compare",
+    "smotracker_ros.evaluation.commands",
+    "compare_app",
+    "Compare trackers on the same detections: metrics.json, tables and a report.",
+)
+_forward(
+    "tune-peers", "smotracker_ros.evaluation.commands", "tune_app", "Find each peer's best thresholds on training data."
+)
 
 
 class _Statistics:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from smotracker_ros.detection import Detector
 from smotracker_ros.frames import Frame
 from smotracker_ros.settings import SettingsError, TrackerSettings
 from smotracker_ros.tracker import SmoTracker
@@ -29,8 +30,12 @@ def load_settings(preset: str = "y-smotracker", overrides: Mapping[str, Any] | N
     return TrackerSettings().replace({**PRESETS[preset], **(overrides or {})})
 
 
-def build_tracker(settings: TrackerSettings) -> SmoTracker:
+def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
     """Load the models that the settings name, run them once, and put a tracker together.
+
+    Args:
+        settings: of a preset.
+        detector: used in place of the one that the settings name.
 
     Raises:
         ModelError: if SAM2 weights cannot be used.
@@ -48,9 +53,10 @@ def build_tracker(settings: TrackerSettings) -> SmoTracker:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     # denormal numbers slow a CPU down many times and carry no information
     torch.set_flush_denormal(True)
-    detector = YoloDetector(Path(settings.detector_weights) if settings.detector_weights else None, device)
-    # the first pass takes seconds, which a live stream would feel as lag
-    detector.detect(Frame(np.zeros((256, 320, 3), dtype=np.uint8), 0), image_size=settings.detector_image_size)
+    if detector is None:
+        detector = YoloDetector(Path(settings.detector_weights) if settings.detector_weights else None, device)
+        # the first pass takes seconds, which a live stream would feel as lag
+        detector.detect(Frame(np.zeros((256, 320, 3), dtype=np.uint8), 0), image_size=settings.detector_image_size)
     network = load_network(
         Path(settings.masklet_weights) if settings.masklet_weights else None, settings.masklet_image_size, device
     )

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
 
 class SettingsError(ValueError):
     """A setting with an unknown name, a wrong type or a value out of range."""
@@ -162,3 +164,27 @@ def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
         raise SettingsError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
     if minimum is not None and not minimum <= value <= maximum:
         raise SettingsError(f"{field.name} must lie in [{minimum}, {maximum}], not {value!r}")
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `name=value` and give the value the type of the setting.
+
+    Raises:
+        SettingsError: if there is no such setting, or the value is not of its type.
+    """
+    name, separator, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    fields = {field.name: field for field in dataclasses.fields(TrackerSettings)}
+    if not separator:
+        raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
+    if name not in fields:
+        raise SettingsError(f"unknown setting {name}; there are: {', '.join(sorted(fields))}")
+    kind: type[Any] = type(fields[name].default)
+    if kind is bool:
+        if value.lower() not in _TRUE + _FALSE:
+            raise SettingsError(f"{name} must be true or false, not {value!r}")
+        return name, value.lower() in _TRUE
+    try:
+        return name, kind(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be of type {kind.__name__}, not {value!r}") from error

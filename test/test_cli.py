@@ -12,8 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from smotracker_ros.cli import parse_override
-from smotracker_ros.settings import SettingsError
+from smotracker_ros.settings import SettingsError, parse_override
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,0 +1,188 @@
+"""The commands `smotracker evaluate` and `smotracker compare`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import joblib
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from smotracker_ros.evaluation.comparison import (
+    ComparisonError,
+    Plan,
+    Run,
+    prepare_detections,
+    run_tracker,
+    score_runs,
+    tracker_names,
+)
+from smotracker_ros.evaluation.datasets import read_dataset
+from smotracker_ros.evaluation.detection_cache import default_cache
+from smotracker_ros.evaluation.peers import PEERS
+from smotracker_ros.evaluation.report import write_report
+from smotracker_ros.evaluation.sequences import EvaluationSequence
+from smotracker_ros.settings import parse_override
+from smotracker_ros.video.pending import pending_path
+
+Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
+Output = Annotated[Path, typer.Option(help="Folder for tracks, metrics.json, table.md and report.html.")]
+Layout = Annotated[str, typer.Option(help="auto, clips, motchallenge, doha, anti-uav, anti-uav410 or dut.")]
+Names = Annotated[str, typer.Option(help="Names of sequences, separated by commas; empty: all.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder of cached detections; default: the user's cache folder.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Setting NAME=VALUE of this project's trackers.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes side by side, with one thread each.")]
+ClassAware = Annotated[bool, typer.Option(help="Boxes of different classes never match.")]
+
+# As much as a terminal of 80 columns holds; table.md has all
+_CONSOLE_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDs", "IDSW", "IDFN")
+
+evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+tune_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@evaluate_app.command()
+def evaluate(
+    data: Data,
+    output: Output,
+    tracker: Annotated[str, typer.Option(help="A preset or a peer.")] = "y-smotracker",
+    layout: Layout = "auto",
+    sequences: Names = "",
+    cache: Cache = None,
+    settings: Set = None,
+    workers: Workers = 1,
+    class_aware: ClassAware = False,
+) -> None:
+    """Track a data set with one tracker and score it."""
+    plan = Plan(output, cache or default_cache(), _overrides(settings), {}, class_aware)
+    run_comparison(plan, tracker_names(tracker), read_dataset(data, layout, _split(sequences)), data, workers)
+
+
+@compare_app.command()
+def compare(
+    data: Data,
+    output: Output,
+    trackers: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "all",
+    layout: Layout = "auto",
+    sequences: Names = "",
+    cache: Cache = None,
+    settings: Set = None,
+    tuned: Annotated[Path | None, typer.Option(help="Thresholds of the peers, from `smotracker tune-peers`.")] = None,
+    workers: Workers = 1,
+    class_aware: ClassAware = False,
+) -> None:
+    """Track a data set with several trackers on the same detections, and compare them in tables and a report."""
+    arguments = json.loads(tuned.read_text()) if tuned else {}
+    plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware)
+    run_comparison(plan, tracker_names(trackers), read_dataset(data, layout, _split(sequences)), data, workers)
+
+
+@tune_app.command()
+def tune_peers(
+    data: Data,
+    output: Annotated[Path, typer.Option(help="JSON file for the best thresholds; runs are kept beside it.")],
+    peers: Annotated[str, typer.Option(help="Names, separated by commas; empty: all with thresholds.")] = "",
+    layout: Layout = "auto",
+    sequences: Names = "",
+    cache: Cache = None,
+    workers: Workers = 1,
+) -> None:
+    """Sweep each peer's two most sensitive thresholds on training sequences, and keep the best by HOTA."""
+    chosen = read_dataset(data, layout, _split(sequences))
+    names = tracker_names(peers) if peers else [name for name, peer in PEERS.items() if peer.thresholds]
+    best: dict[str, dict[str, float]] = {}
+    for name in names:
+        thresholds = PEERS[name].thresholds if name in PEERS else None
+        if not thresholds:
+            raise ComparisonError(f"{name} has no thresholds to tune")
+        results: list[tuple[float, dict[str, float]]] = []
+        for values in itertools.product(*thresholds.values()):
+            arguments = dict(zip(thresholds, values, strict=True))
+            folder = output.parent / f"{output.stem}_runs" / "_".join([name, *(f"{value:g}" for value in values)])
+            plan = Plan(folder, cache or default_cache(), {}, {name: arguments})
+            metrics = track_all(plan, [name], chosen, workers)[name]["combined"]
+            results.append((metrics["HOTA"] if metrics else -1.0, arguments))
+        best[name] = max(results, key=lambda item: item[0])[1]
+        Console().print(name, "best", best[name], [(round(score, 2), values) for score, values in results])
+        with pending_path(output) as temporary:
+            temporary.write_text(json.dumps(best, indent=1))
+
+
+def track_all(
+    plan: Plan, names: Sequence[str], sequences: Sequence[EvaluationSequence], workers: int
+) -> dict[str, Any]:
+    """Detect, track and score; finished sequences are not computed again.
+
+    Returns:
+        The trackers' part of metrics.json.
+    """
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars:
+        total = sum(sequence.length for sequence in sequences)
+        task = bars.add_task("detections (frames)", total=total)
+        finished: dict[str, int] = {}
+
+        def report(name: str, done: int, length: int) -> None:
+            finished[name] = done
+            bars.update(task, completed=sum(finished.values()))
+
+        prepare_detections(plan, sequences, report)
+        jobs = [(name, sequence) for name in names for sequence in sequences]
+        task = bars.add_task("tracks (sequences)", total=len(jobs))
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
+        results = parallel(joblib.delayed(run_tracker)(plan, name, sequence) for name, sequence in jobs)
+        runs: dict[tuple[str, str], Run] = {}
+        for (name, sequence), run in zip(jobs, results, strict=True):
+            runs[name, sequence.name] = run
+            bars.advance(task)
+    return score_runs(plan, names, sequences, runs)
+
+
+def run_comparison(
+    plan: Plan, names: Sequence[str], sequences: Sequence[EvaluationSequence], data: Path, workers: int
+) -> None:
+    """Everything that `compare` does: tracks, metrics.json, table.md and report.html."""
+    metrics: dict[str, Any] = {
+        "trackers": track_all(plan, names, sequences, workers),
+        "dataset": data.resolve().name,
+        "settings": {"overrides": dict(plan.overrides), "peers": dict(plan.arguments)},
+    }
+    with pending_path(plan.output / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=1))
+    write_report(plan.output, metrics, list(sequences))
+    for view in ("combined", "combined_small_target"):
+        Console().print(_table(metrics["trackers"], view))
+
+
+def _table(trackers: dict[str, Any], view: str) -> Table:
+    table = Table(title="IoU" if view == "combined" else "small-target view")
+    table.add_column("tracker")
+    for column in _CONSOLE_COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, row in trackers.items():
+        metrics = row[view]
+        table.add_row(name, *([_cell(metrics[column]) for column in _CONSOLE_COLUMNS] if metrics else ["-"]))
+    reasons = [f"{name}: {row['note']}" for name, row in trackers.items() if not row[view]]
+    table.caption = "\n".join(reasons) or None
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value}" if isinstance(value, int) else f"{value:.1f}"
+
+
+def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
+    return dict(parse_override(item) for item in items or ())
+
+
+def _split(text: str) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] or None

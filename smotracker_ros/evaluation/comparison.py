@@ -1,0 +1,301 @@
+"""Run trackers over a data set and score them: resumable, in parallel, with one cached detector pass for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import smotracker_ros
+from smotracker_ros.detection import Detector
+from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
+from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
+from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
+from smotracker_ros.evaluation.sequences import EvaluationSequence
+from smotracker_ros.frames import Frame
+from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.model import load_network
+from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.presets import PRESETS, build_tracker, load_settings
+from smotracker_ros.video.pending import pending_path
+
+
+class ComparisonError(ValueError):
+    """A comparison that was asked for in a way that cannot be done."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every run of a comparison shares.
+
+    Attributes:
+        output: folder of tracks, metrics and reports.
+        cache: folder of cached detections.
+        overrides: settings of this project's trackers that differ from their presets.
+        arguments: arguments by peer that differ from its defaults.
+        class_aware: boxes of different classes never match.
+    """
+
+    output: Path
+    cache: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    class_aware: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a tracker's run over one sequence.
+
+    Attributes:
+        key: of everything that the tracks depend on.
+        frames: frames tracked.
+        seconds: CPU seconds, decoding left out, the detector passes that were used included.
+        passes: detector passes used.
+        error: why there are no tracks; empty: there are.
+    """
+
+    key: str
+    frames: int = 0
+    seconds: float = 0.0
+    passes: int = 0
+    error: str = ""
+
+
+def tracker_names(text: str) -> list[str]:
+    """Names from `a,b,c` or `all`: presets of this project first, then peers.
+
+    Raises:
+        ComparisonError: if a name is unknown.
+    """
+    known = [*PRESETS, *PEERS]
+    names = known if text.strip() == "all" else [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ComparisonError(f"unknown tracker {', '.join(unknown) or text!r}; there are: all, {', '.join(known)}")
+    return list(dict.fromkeys(names))
+
+
+@functools.lru_cache(maxsize=1)
+def _detector(weights: str, device: str) -> YoloDetector:
+    torch.set_flush_denormal(True)
+    return YoloDetector(Path(weights) if weights else None, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _propagator_parts(weights: str, image_size: int, device: str) -> Any:
+    return load_network(Path(weights) if weights else None, image_size, device)
+
+
+def prepare_detections(
+    plan: Plan, sequences: Iterable[EvaluationSequence], progress: Callable[[str, int, int], None]
+) -> None:
+    """Fill the cache.
+
+    Args:
+        plan: whose overrides name the detector.
+        sequences: those to look at.
+        progress: told the sequence's name, frames done, and frames in all.
+    """
+    settings = load_settings(overrides=plan.overrides)
+    detector = _detector(settings.detector_weights, _device(settings.device))
+    for sequence in sequences:
+        size = settings.detector_image_size
+        step = functools.partial(_report, progress, sequence)
+        cached_detections(sequence, detector, plan.cache, size, step)
+        progress(sequence.name, sequence.length, sequence.length)
+
+
+def _report(progress: Callable[[str, int, int], None], sequence: EvaluationSequence, done: int) -> None:
+    progress(sequence.name, done, sequence.length)
+
+
+def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
+    """Track a sequence, unless its tracks are there already, and write them with a record beside them.
+
+    A tracker that fails leaves its error in the record, and the comparison goes on.
+
+    Raises:
+        SinkError: if the output cannot be written.
+    """
+    torch.set_num_threads(1)
+    path = plan.output / "tracks" / name / f"{sequence.name}.txt"
+    key = _run_key(plan, name, sequence)
+    known = _read_run(path)
+    if known is not None and known.key == key and not known.error and path.is_file():
+        return known
+    try:
+        run, rows = _track(plan, name, sequence, key)
+    except PeerUnavailableError as error:
+        run, rows = Run(key, error=str(error)), None
+    except Exception as error:
+        run, rows = Run(key, error=f"{type(error).__name__}: {error}"), None
+    if rows is not None:
+        with pending_path(path) as temporary:
+            temporary.write_text("".join(_lines(rows)), encoding="ascii")
+    with pending_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(run)))
+    return run
+
+
+def score_runs(
+    plan: Plan, names: Sequence[str], sequences: Sequence[EvaluationSequence], runs: Mapping[tuple[str, str], Run]
+) -> dict[str, Any]:
+    """Metrics of all trackers, as metrics.json has them."""
+    result: dict[str, Any] = {}
+    for name in names:
+        errors = sorted({run.error for (tracker, _), run in runs.items() if tracker == name and run.error})
+        good = [sequence for sequence in sequences if not runs[name, sequence.name].error]
+        row: dict[str, Any] = {"note": "; ".join([_note(plan, name), *errors]).strip("; ")}
+        if errors:
+            row |= {"combined": None, "combined_small_target": None, "sequences": {}, "fps": None}
+        else:
+            scores = {view: _scores(plan, name, good, view) for view in SIMILARITIES}
+            for view, suffix in zip(SIMILARITIES, ("", "_small_target"), strict=True):
+                row[f"combined{suffix}"] = combine(list(scores[view].values())).metrics
+                row[f"sequences{suffix}"] = {key: score.metrics for key, score in scores[view].items()}
+                row[f"hota_over_alpha{suffix}"] = combine(list(scores[view].values())).hota_over_alpha
+            mine = [runs[name, sequence.name] for sequence in good]
+            frames, seconds = sum(run.frames for run in mine), sum(run.seconds for run in mine)
+            row["fps"] = frames / seconds if seconds > 0 else None
+            row["cpu_ms_per_frame"] = 1e3 * seconds / max(frames, 1)
+            row["detector_share"] = sum(run.passes for run in mine) / max(frames, 1)
+        result[name] = row
+    return result
+
+
+def _scores(plan: Plan, name: str, sequences: Iterable[EvaluationSequence], view: str) -> dict[str, Score]:
+    tracks = plan.output / "tracks" / name
+    return {
+        sequence.name: score_sequence(
+            sequence, read_tracks(tracks / f"{sequence.name}.txt"), view, class_aware=plan.class_aware
+        )
+        for sequence in sequences
+    }
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _note(plan: Plan, name: str) -> str:
+    if name in PRESETS:
+        return ", ".join(f"{key}={value}" for key, value in plan.overrides.items())
+    arguments = ", ".join(f"{key}={value}" for key, value in plan.arguments.get(name, {}).items())
+    return "; ".join(part for part in (PEERS[name].note, arguments) if part)
+
+
+def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
+    settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
+    detector = _detector(settings.detector_weights, _device(settings.device))
+    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
+    own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
+    parts = [
+        smotracker_ros.__version__,
+        _code_checksum(name in PRESETS),
+        name,
+        own,
+        detector.name,
+        settings.detector_image_size,
+        network.checksum,
+        content_checksum(sequence.video),
+        sequence.length,
+        sequence.cuts,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=2)
+def _code_checksum(own: bool) -> str:
+    """Of the code that makes tracks: those of an older version are not taken for those of this one."""
+    root = Path(smotracker_ros.__file__).parent
+    patterns = (
+        ("*.py", "association/*.py", "masklets/*.py") if own else ("evaluation/peers.py", "evaluation/topictrack.py")
+    )
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read_run(path: Path) -> Run | None:
+    try:
+        return Run(**json.loads(path.with_suffix(".json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _lines(rows: TrackRows) -> Iterable[str]:
+    """The MOT text of :class:`smotracker_ros.video.sinks.MotWriter`."""
+    for frame, identity, box, score, class_id in zip(
+        rows.frames, rows.ids, rows.boxes, rows.scores, rows.class_ids, strict=True
+    ):
+        x1, y1, x2, y2 = (float(value) for value in box)
+        yield f"{frame + 1},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.2f},{class_id},-1\n"
+
+
+def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
+    settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
+    device = _device(settings.device)
+    real = _detector(settings.detector_weights, device)
+    cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
+    detector = CachedDetector(cached, real.class_names, real.name)
+    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, device)
+    if name in PRESETS:
+        track = _own(build_tracker(settings, detector))
+    else:
+        policy = POLICIES[settings.memory_policy]
+        propagator = Propagator(network, policy, settings.masklet_mode, settings.window_factor)
+        track = _peer(name, propagator, sequence.fps, plan.arguments.get(name, {}), detector)
+    parts: list[TrackRows] = []
+    seconds = 0.0
+    for frame in sequence.frames():
+        started = time.process_time()
+        parts.append(track(frame, frame.index in sequence.cuts))
+        seconds += time.process_time() - started
+    joined = TrackRows(
+        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
+    )
+    seconds += detector.passes * cached.seconds_per_frame
+    return Run(key, len(parts), seconds, detector.passes), joined
+
+
+def _own(tracker: Any) -> Callable[[Frame, bool], TrackRows]:
+    def track(frame: Frame, is_cut: bool) -> TrackRows:
+        if is_cut:
+            tracker.reset()
+        shown = tracker.update(frame).reported
+        boxes = np.array([item.box for item in shown], dtype=np.float32).reshape(-1, 4)
+        ids, scores, classes = ([getattr(item, key) for item in shown] for key in ("id", "score", "class_id"))
+        return track_rows(frame.index, np.array(ids), boxes, np.array(scores), np.array(classes))
+
+    return track
+
+
+def _peer(
+    name: str, propagator: Propagator, fps: float, arguments: Mapping[str, Any], detector: Detector
+) -> Callable[[Frame, bool], TrackRows]:
+    tracker = PEERS[name].build(propagator, fps, arguments)
+    offset = largest = 0
+
+    def track(frame: Frame, is_cut: bool) -> TrackRows:
+        nonlocal tracker, offset, largest
+        if is_cut:
+            # a fresh tracker counts from 1 again, and ids must not repeat
+            tracker, offset = PEERS[name].build(propagator, fps, arguments), largest
+        rows = tracker.update(frame, peer_detections(detector, frame))
+        rows = dataclasses.replace(rows, ids=rows.ids + offset)
+        largest = max(largest, int(rows.ids.max(initial=0)))
+        return rows
+
+    return track

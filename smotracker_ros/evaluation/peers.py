@@ -1,0 +1,204 @@
+"""Peer trackers: boxmot's, OpenCV's CSRT, and a re-implementation of TOPICTrack's idea, behind one protocol.
+
+Peers see the detector's boxes of every frame. boxmot (https://github.com/mikel-brostrom/boxmot) is used as a library
+with the defaults that it publishes. Trackers that want a ReID network get SAM2's features of each box instead
+(:meth:`Propagator.describe`), because no ReID weights come with this project; their notes say so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from smotracker_ros.detection import Detections
+from smotracker_ros.evaluation.detection_cache import LEAST_CONFIDENCE
+from smotracker_ros.evaluation.metrics import TrackRows
+from smotracker_ros.evaluation.topictrack import TopicTrack
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, as_boxes
+from smotracker_ros.masklets.propagator import Propagator
+
+
+class PeerUnavailableError(RuntimeError):
+    """A peer that cannot run here; the message says why."""
+
+
+class PeerTracker(Protocol):
+    """A tracker by detection."""
+
+    def update(self, frame: Frame, detections: Detections) -> TrackRows:
+        """Tracks of this frame from its detections."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a peer is built.
+
+    Attributes:
+        build: makes a fresh tracker; takes a propagator for appearance, the frame rate, and overrides of arguments.
+        note: for its row in the tables.
+        thresholds: its two most sensitive arguments with the values to try.
+    """
+
+    build: Callable[[Propagator, float, Mapping[str, Any]], PeerTracker]
+    note: str = ""
+    thresholds: Mapping[str, tuple[float, ...]] | None = None
+
+
+class _Sam2Appearance:
+    """SAM2's features behind the interface of a ReID model: `get_features(boxes, image)`."""
+
+    def __init__(self, propagator: Propagator) -> None:
+        self._propagator = propagator
+        self.frame: Frame | None = None
+
+    def get_features(self, boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Unit vectors, float32 (N, D), of xyxy boxes of the current frame."""
+        if self.frame is None or not len(boxes):
+            return np.zeros((0, 1), dtype=np.float32)
+        corners = as_boxes(np.asarray(boxes)[:, :4])
+        height, width = self.frame.height, self.frame.width
+        corners = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
+        corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
+        return self._propagator.describe(self.frame, corners)
+
+
+class _Boxmot:
+    def __init__(self, tracker: Any, appearance: _Sam2Appearance | None) -> None:
+        self._tracker = tracker
+        self._appearance = appearance
+
+    def update(self, frame: Frame, detections: Detections) -> TrackRows:
+        """Tracks of this frame; boxmot takes BGR images and rows of xyxy, confidence, class."""
+        if self._appearance is not None:
+            self._appearance.frame = frame
+        rows = np.column_stack([detections.boxes, detections.scores, detections.class_ids]).astype(np.float32)
+        found = self._tracker.update(rows.reshape(-1, 6), np.ascontiguousarray(frame.image[:, :, ::-1]))
+        # trackers that have nothing to say return an empty array of any shape
+        array = np.asarray(found, dtype=np.float64)
+        array = array.reshape(len(array), -1) if array.size else np.zeros((0, 8))
+        return track_rows(frame.index, array[:, 4], array[:, :4], array[:, 5], array[:, 6])
+
+
+def track_rows(frame: int, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray) -> TrackRows:
+    """Rows of one frame from plain arrays."""
+    return TrackRows(
+        np.full(len(ids), frame, dtype=np.int64),
+        np.asarray(ids, dtype=np.int64),
+        as_boxes(boxes),
+        np.asarray(scores, dtype=np.float32),
+        np.asarray(class_ids, dtype=np.int64),
+    )
+
+
+def _boxmot(name: str, appearance: bool = False, **fixed: Any) -> Callable[..., PeerTracker]:
+    def build(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+        try:
+            module = importlib.import_module("boxmot")
+        except ImportError as error:
+            raise PeerUnavailableError(f"boxmot is not installed ({error}); pip install 'boxmot>=25'") from error
+        if not hasattr(module, name):
+            raise PeerUnavailableError(f"boxmot {getattr(module, '__version__', '')} has no {name} any more")
+        logging.getLogger("boxmot").setLevel(logging.ERROR)
+        model = _Sam2Appearance(propagator) if appearance else None
+        arguments = {**fixed, **overrides}
+        if model is not None:
+            arguments["reid_model"] = model
+        return _Boxmot(getattr(module, name)(**arguments), model)
+
+    return build
+
+
+class _Csrt:
+    """OpenCV's CSRT, started from the first detection: a single-target reference."""
+
+    def __init__(self) -> None:
+        create = getattr(cv2, "TrackerCSRT_create", None) or getattr(
+            getattr(cv2, "legacy", None), "TrackerCSRT_create", None
+        )
+        if create is None:
+            raise PeerUnavailableError("this OpenCV has no CSRT; install opencv-contrib-python-headless in its place")
+        self._create = create
+        self._tracker: Any = None
+        self._first: tuple[float, int] = (0.0, 0)
+
+    def update(self, frame: Frame, detections: Detections) -> TrackRows:
+        """The one track, from the first frame with a detection of 0.3 or more on."""
+        nothing = track_rows(frame.index, np.zeros(0), np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+        bgr = np.ascontiguousarray(frame.image[:, :, ::-1])
+        if self._tracker is None:
+            if not len(detections) or detections.scores.max() < 0.3:
+                return nothing
+            best = int(detections.scores.argmax())
+            self._first = float(detections.scores[best]), int(detections.class_ids[best])
+            x1, y1, x2, y2 = (round(float(value)) for value in detections.boxes[best])
+            self._tracker = self._create()
+            self._tracker.init(bgr, (x1, y1, max(x2 - x1, 2), max(y2 - y1, 2)))
+            box: FloatArray = detections.boxes[best]
+        else:
+            good, (x, y, width, height) = self._tracker.update(bgr)
+            if not good:
+                return nothing
+            box = np.array([x, y, x + width, y + height], dtype=np.float32)
+        return track_rows(frame.index, np.ones(1), box[None], np.array(self._first[:1]), np.array(self._first[1:]))
+
+
+def _csrt(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+    return _Csrt()
+
+
+def _topictrack(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+    return TopicTrack(propagator.describe, fps, **overrides)
+
+
+_APPEARANCE = "SAM2 features in place of a ReID network"
+PEERS: dict[str, Peer] = {
+    "bytetrack": Peer(_boxmot("ByteTrack"), "", {"track_thresh": (0.25, 0.35, 0.45), "match_thresh": (0.8, 0.9, 0.95)}),
+    "ocsort": Peer(_boxmot("OcSort"), "", {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)}),
+    "botsort": Peer(
+        _boxmot("BotSort", appearance=True),
+        _APPEARANCE,
+        {"track_high_thresh": (0.25, 0.5), "new_track_thresh": (0.25, 0.4, 0.6)},
+    ),
+    "deepocsort": Peer(
+        _boxmot("DeepOcSort", appearance=True),
+        _APPEARANCE,
+        {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)},
+    ),
+    "strongsort": Peer(
+        _boxmot("StrongSort", appearance=True),
+        _APPEARANCE,
+        {"min_conf": (0.1, 0.25), "max_iou_dist": (0.7, 0.9)},
+    ),
+    "hybridsort": Peer(
+        _boxmot("HybridSort", appearance=True),
+        _APPEARANCE,
+        {"track_thresh": (0.25, 0.4, 0.5), "det_thresh": (0.15, 0.3)},
+    ),
+    "boosttrack": Peer(
+        _boxmot("BoostTrack"),
+        "without embeddings, its default",
+        {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)},
+    ),
+    "boosttrack++": Peer(
+        _boxmot("BoostTrack", appearance=True, use_rich_s=True, use_sb=True, use_vt=True, use_embeddings=True),
+        f"BoostTrack with the three options of its ++ version; {_APPEARANCE}",
+    ),
+    "imprassoc": Peer(_boxmot("ImprAssoc", appearance=True), _APPEARANCE),
+    "occluboost": Peer(_boxmot("OccluBoost", appearance=True), _APPEARANCE),
+    "sfsort": Peer(_boxmot("SFSORT"), "", {"high_th": (0.3, 0.45, 0.6), "new_track_th": (0.3, 0.5, 0.7)}),
+    "topictrack": Peer(_topictrack, f"our own parts after TOPICTrack's idea; {_APPEARANCE}"),
+    "csrt": Peer(_csrt, "one target only, started from the first detection"),
+}
+
+
+def peer_detections(detector: Any, frame: Frame) -> Detections:
+    """All detections of a frame; every peer applies thresholds of its own."""
+    found: Detections = detector.detect(frame, LEAST_CONFIDENCE)
+    return found
