@@ -82,6 +82,7 @@ def test_both_pipelines_see_the_same_frames() -> None:
     assert item["frames"] == {"ours": 6, "yolo_bytetrack": 6}
     assert item["mean_live_masklets"] >= 1, "the cues have started nothing, so nothing was measured"
     assert item["detector_passes_per_frame"] < 1
+    assert item["ratio_with_as_many_masklets"] is None and result.details["cost_of_ours"] == {}, "one block is no line"
     assert result.medians["pipeline_vs_yolo_bytetrack"]["3"] == item["ratio"]["median"] > 0
 
 
