@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +116,7 @@ def cached_detections(
                 found = Detections(stored["boxes"], stored["scores"], stored["class_ids"])
                 if stored["frames"].shape == found.scores.shape:
                     return CachedDetections(stored["frames"], found, float(stored["seconds_per_frame"]))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             _logger.warning("%s is broken and is made anew: %s", path, error)
     parts: list[Detections] = []
     counts: list[int] = []

@@ -1,0 +1,125 @@
+"""The cache gives what the detector gives, whatever state its files are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smotracker_ros.detection import Detections
+from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.evaluation.datasets import read_dataset
+from smotracker_ros.evaluation.detection_cache import (
+    LEAST_CONFIDENCE,
+    CachedDetector,
+    cached_detections,
+    content_checksum,
+    default_cache,
+)
+from smotracker_ros.evaluation.sequences import EvaluationSequence
+from smotracker_ros.frames import Frame
+from smotracker_ros.training.scene_files import write_scene
+from smotracker_ros.training.scenes import SceneSettings
+
+FRAMES = 6
+
+
+class CountedDetector:
+    """The embedded detector, with a count of its passes."""
+
+    def __init__(self) -> None:
+        self._detector = YoloDetector()
+        self.passes = 0
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        return self._detector.class_names
+
+    @property
+    def name(self) -> str:
+        return self._detector.name
+
+    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
+        self.passes += 1
+        return self._detector.detect(frame, least_confidence, image_size)
+
+
+@pytest.fixture(scope="module")
+def sequence(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSequence:
+    folder = tmp_path_factory.mktemp("data")
+    write_scene(folder / "scene", SceneSettings(256, 192, FRAMES, 30.0, 3, "static", "infrared"), seed=0)
+    return read_dataset(folder)[0]
+
+
+@pytest.fixture(scope="module")
+def detector() -> CountedDetector:
+    return CountedDetector()
+
+
+def test_cached_detections_are_those_of_the_detector(
+    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+) -> None:
+    first = cached_detections(sequence, detector, tmp_path)
+    passes = detector.passes
+    again = cached_detections(sequence, detector, tmp_path)
+    assert detector.passes == passes, "the second call must read the file"
+    assert first.seconds_per_frame == again.seconds_per_frame > 0
+    served = CachedDetector(again, detector.class_names, detector.name)
+    found = 0
+    for frame in sequence.frames():
+        for least in (LEAST_CONFIDENCE, 0.1, 0.3):
+            direct, cached = detector.detect(frame, least), served.detect(frame, least)
+            np.testing.assert_array_equal(cached.boxes, direct.boxes)
+            np.testing.assert_array_equal(cached.scores, direct.scores)
+            np.testing.assert_array_equal(cached.class_ids, direct.class_ids)
+        found += len(direct)
+    assert found > 0, "a scene without sure detections proves nothing"
+    assert served.passes == 3 * FRAMES
+    assert (served.name, served.class_names) == (detector.name, detector.class_names)
+
+
+def test_another_image_size_or_video_is_another_entry(
+    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+) -> None:
+    natural = cached_detections(sequence, detector, tmp_path)
+    passes = detector.passes
+    small = cached_detections(sequence, detector, tmp_path, image_size=160)
+    assert detector.passes == passes + FRAMES
+    assert small.detections.boxes.tobytes() != natural.detections.boxes.tobytes()
+    copy = tmp_path / "other.mp4"
+    copy.write_bytes(sequence.video.read_bytes() + b"\0")
+    assert content_checksum(copy) != content_checksum(sequence.video)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped"])
+def test_a_broken_file_is_made_anew(
+    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path, damage: str
+) -> None:
+    whole = cached_detections(sequence, detector, tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+    content = path.read_bytes()
+    middle = len(content) // 3
+    broken = {
+        "empty": b"",
+        "cut": content[: 2 * middle],
+        "text": b"no archive",
+        "flipped": content[:middle]
+        + bytes(255 - value for value in content[middle : middle + 40])
+        + content[middle + 40 :],
+    }
+    path.write_bytes(broken[damage])
+    passes = detector.passes
+    again = cached_detections(sequence, detector, tmp_path)
+    assert detector.passes == passes + FRAMES
+    np.testing.assert_array_equal(again.detections.boxes, whole.detections.boxes)
+    with np.load(path) as stored:
+        np.testing.assert_array_equal(stored["boxes"], whole.detections.boxes)
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert tmp_path in default_cache().parents
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert Path.home() / ".cache" in default_cache().parents
