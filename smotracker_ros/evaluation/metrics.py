@@ -23,9 +23,10 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
 
 with contextlib.redirect_stdout(io.StringIO()):
+    from trackeval.datasets._base_dataset import _BaseDataset
     from trackeval.metrics import CLEAR, HOTA, Identity
 
 SIMILARITIES = ("iou", "small_target")
@@ -165,10 +166,12 @@ def _evaluate(data: Raw) -> Raw:
 
 
 def _summary(raw: dict[str, Raw]) -> Score:
-    combined = {
-        name: metric.combine_sequences({key: value[name] for key, value in raw.items()})
-        for name, metric in _metrics().items()
-    }
+    combined = next(iter(raw.values()))  # combining one alone would round anew
+    if len(raw) > 1:
+        combined = {
+            name: metric.combine_sequences({key: value[name] for key, value in raw.items()})
+            for name, metric in _metrics().items()
+        }
     hota, clear, identity = combined["HOTA"], combined["CLEAR"], combined["Identity"]
     values = {name: float(np.mean(hota[name])) for name in PERCENT if name in hota}
     values |= {"MOTA": float(clear["MOTA"]), "IDF1": float(identity["IDF1"])}
@@ -192,8 +195,6 @@ def _trackeval_data(
 ) -> Raw:
     """One shot as trackeval's metrics take it: ids from 0 without gaps, ignored boxes and what lies on them removed."""
     truth = sequence.truth
-    truth_ids: dict[int, int] = {}
-    track_ids: dict[int, int] = {}
     gt, found, similarities = [], [], []
     truth_rows = _rows_by_frame(truth.frames)
     track_rows = _rows_by_frame(tracks.frames)
@@ -210,17 +211,19 @@ def _trackeval_data(
             kept = ~np.isin(np.arange(len(columns)), excused)
             columns, matrix = columns[kept], matrix[:, kept]
         rows, matrix = rows[~ignored], matrix[~ignored]
-        gt.append(np.array([truth_ids.setdefault(int(i), len(truth_ids)) for i in truth.ids[rows]], dtype=int))
-        found.append(np.array([track_ids.setdefault(int(i), len(track_ids)) for i in tracks.ids[columns]], dtype=int))
+        gt.append(truth.ids[rows])
+        found.append(tracks.ids[columns])
         similarities.append(matrix)
+    # numbered in rising order, as trackeval does: sums then round the same way
+    truth_ids, track_ids = np.unique(np.concatenate([*gt, nothing])), np.unique(np.concatenate([*found, nothing]))
     return {
         "num_timesteps": len(gt),
         "num_gt_ids": len(truth_ids),
         "num_tracker_ids": len(track_ids),
         "num_gt_dets": sum(map(len, gt)),
         "num_tracker_dets": sum(map(len, found)),
-        "gt_ids": gt,
-        "tracker_ids": found,
+        "gt_ids": [np.searchsorted(truth_ids, ids) for ids in gt],
+        "tracker_ids": [np.searchsorted(track_ids, ids) for ids in found],
         "similarity_scores": similarities,
     }
 
@@ -236,4 +239,7 @@ def _similarity(first: FloatArray, second: FloatArray, similarity: str) -> npt.N
         return np.zeros((len(first), len(second)))
     if similarity == "small_target":
         return small_target_similarity(first, second)
-    return pairwise_iou(first, second).astype(np.float64)
+    # trackeval's own, in double precision: figures agree with its command line to the last digit
+    return np.asarray(
+        _BaseDataset._calculate_box_ious(first.astype(np.float64), second.astype(np.float64), box_format="x0y0x1y1")
+    )
