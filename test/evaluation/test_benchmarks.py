@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -22,6 +23,13 @@ from smotracker_ros.presets import build_tracker, load_settings
 
 def _hush(text: str) -> None:
     """Progress is of no interest here."""
+
+
+def _page(folder: Path, part: str, settings: Any, result: measuring.Result) -> str:
+    """The page that the command writes of a part."""
+    spreads = {part: {"settings": dataclasses.asdict(settings), **result.details}}
+    figures = json.loads(json.dumps({**result.medians, "spreads": spreads, "machine": measuring.describe_machine(1)}))
+    return write_report(folder, figures)[0].read_text()
 
 
 def test_alternate_runs_all_sides_equally_often_and_turns_their_order() -> None:
@@ -65,7 +73,7 @@ def test_discs_lie_in_their_boxes_and_apart() -> None:
         Discs(100, 320, 180)
 
 
-def test_stock_and_whole_frame_mode_do_the_same_work() -> None:
+def test_stock_and_whole_frame_mode_do_the_same_work(tmp_path: Path) -> None:
     settings = stock.StockSettings((1, 2), image_size=128, window_size=64, width=320, height=180, repetitions=1)
     result = stock.run(settings, _hush)
     for key in ("windows_vs_stock", "whole_frame_vs_stock"):
@@ -73,9 +81,11 @@ def test_stock_and_whole_frame_mode_do_the_same_work() -> None:
     for item in result.details["targets"].values():
         assert item["frames"] == {"stock": 1, "whole_frame": 1, "windows": 1}
         assert item["equal"] and item["largest_logit_difference"] < 1e-4 < 0.1 < item["logit_span"]
+    page = _page(tmp_path, "stock", settings, result)
+    assert "| 2 |" in page and "128 pixels, windows at 64" in page
 
 
-def test_both_pipelines_see_the_same_frames() -> None:
+def test_both_pipelines_see_the_same_frames(tmp_path: Path) -> None:
     settings = pipeline.PipelineSettings((3,), 480, 272, scenes=1, blocks=1, block_frames=6, detector_image_size=320)
     result = pipeline.run(settings, _hush)
     item = result.details["targets"]["3"]
@@ -84,6 +94,7 @@ def test_both_pipelines_see_the_same_frames() -> None:
     assert item["detector_passes_per_frame"] < 1
     assert item["ratio_with_as_many_masklets"] is None and result.details["cost_of_ours"] == {}, "one block is no line"
     assert result.medians["pipeline_vs_yolo_bytetrack"]["3"] == item["ratio"]["median"] > 0
+    assert "| 3 |" in _page(tmp_path, "pipeline", settings, result)
 
 
 def test_the_line_through_the_blocks() -> None:
@@ -130,7 +141,7 @@ def test_instruments_do_not_change_the_tracks() -> None:
     assert answers[0] == answers[1] and answers[0]
 
 
-def test_growth_compares_a_long_run_with_a_fresh_one_on_the_same_work() -> None:
+def test_growth_compares_a_long_run_with_a_fresh_one_on_the_same_work(tmp_path: Path) -> None:
     settings = growth.GrowthSettings(
         frames=20, scene_frames=1, scene_targets=2, targets=(1, 3), sizes=((320, 256),), short_frames=1, warm_up=1
     )
@@ -144,6 +155,8 @@ def test_growth_compares_a_long_run_with_a_fresh_one_on_the_same_work() -> None:
     assert three > one
     assert result.medians["growth"]["time_ratio"] > 0
     assert 0.8 < result.medians["growth"]["rss_ratio"] < 1.5
+    page = _page(tmp_path, "growth", settings, result)
+    assert "A stream of 20 frames" in page and "| 320x256 |" in page and "| 10 | 2 |" in page
 
 
 def _invoke(*arguments: str) -> Any:

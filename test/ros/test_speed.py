@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
-from smotracker_ros.evaluation.benchmarks import node
+from smotracker_ros.evaluation.benchmarks import measuring, node
+from smotracker_ros.evaluation.benchmarks.report import write_report
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_node_answers_every_image_and_tracks_as_the_tracker_alone() -> None:
+def test_the_node_answers_every_image_and_tracks_as_the_tracker_alone(tmp_path: Path) -> None:
     settings = node.NodeSettings(frames=8, single_frames=4, width=320, height=256, targets=2, fps=15.0)
     said: list[str] = []
     result = node.run(settings, said.append)
@@ -21,3 +25,6 @@ def test_the_node_answers_every_image_and_tracks_as_the_tracker_alone() -> None:
     assert overhead["node_cpu_ms_per_frame"] > 0
     assert 1 <= live["frames_delivered"] <= live["frames_sent"] == 8
     assert said
+    spreads = {"ros": {"settings": dataclasses.asdict(settings), **result.details}}
+    figures = {**result.medians, "spreads": spreads, "machine": measuring.describe_machine(1)}
+    assert "| 8 of 8 |" in write_report(tmp_path, figures)[0].read_text()

@@ -156,7 +156,7 @@ def _pipeline_section(key: Figures, details: Figures) -> Iterable[str]:
             number,
             _number(item["ours"]["cpu_ms"]["median"]),
             _number(item["yolo_bytetrack"]["cpu_ms"]["median"]),
-            f"{item['ratio']['median']:.3g} ({item['ratio']['q1']:.3g} to {item['ratio']['q3']:.3g})",
+            _quartiles(item["ratio"]),
             item["ratio_with_as_many_masklets"] or "?",
             item["mean_visible_targets"],
             item["mean_live_masklets"],
@@ -239,16 +239,16 @@ def _ros_section(key: Figures, details: Figures) -> Iterable[str]:
     settings = details["settings"]
     yield (
         f"{settings['width']}x{settings['height']} images at {settings['fps']:g} per second from one process to the "
-        "node in another."
+        "node in another; medians (quartiles)."
     )
     rows = [
         ["images answered, every one queued", f"{key['frames_delivered']} of {key['frames_sent']}"],
-        ["latency that the node adds to the tracker", f"{_range(details['overhead']['added_latency_ms'])} ms"],
+        ["latency that the node adds to the tracker", f"{_quartiles(details['overhead']['added_latency_ms'])} ms"],
         ["CPU time of the node beyond the tracker", f"{key['added_cpu_ms_per_frame']} ms per frame"],
         ["CPU time of the tracker", f"{key['tracker_cpu_ms_per_frame']} ms per frame"],
         ["CPU time of the camera", f"{key['camera_cpu_ms_per_frame']} ms per frame"],
         ["answers per second, latest image only", key["live_frames_per_second"]],
-        ["age of those answers", f"{_range(details['latest']['age_ms'])} ms"],
+        ["age of those answers", f"{_quartiles(details['latest']['age_ms'])} ms"],
     ]
     yield from _table(("", ""), rows)
 
@@ -263,6 +263,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[st
 
 def _range(item: Figures) -> str:
     return f"{item['median']:.3g} ({item['min']:.3g} to {item['max']:.3g})"
+
+
+def _quartiles(item: Figures) -> str:
+    return f"{item['median']:.3g} ({item['q1']:.3g} to {item['q3']:.3g})"
 
 
 def _number(value: float | None) -> str:
