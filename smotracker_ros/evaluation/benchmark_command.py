@@ -86,7 +86,7 @@ def make_plan(part: str, quick: bool, threads: int, frames: int, repetitions: in
         return Plan(growth.GrowthSettings(**changes), growth.run)
     from smotracker_ros.evaluation.benchmarks import node
 
-    changes = {"frames": 30, "single_frames": 12, "width": 640, "height": 360} if quick else {}
+    changes = {"frames": 30, "live_frames": 30, "single_frames": 12, "width": 640, "height": 360} if quick else {}
     return Plan(node.NodeSettings(threads=threads, **changes), node.run)
 
 

@@ -215,7 +215,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         stack.callback(rclpy.try_shutdown)
         node = rclpy.create_node("camera")
         stack.callback(node.destroy_node)
-        for mode, reliability in (("every_frame", "reliable"), ("latest", "best_effort")):
+        for mode, reliability, count in (
+            ("every_frame", "reliable", arguments.frames),
+            ("latest", "best_effort", arguments.live_frames),
+        ):
+            if not count:
+                continue
             camera = Camera(node, reliable=reliability == "reliable")
             parameters = {"preset": arguments.preset, "on_overload": mode, "reliability": reliability}
             with Process("tracker", parameters, environment) as process:
@@ -225,7 +230,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     results["overhead"] = measure_overhead(camera, process, frames, arguments.preset)
                 else:  # a node that has just begun would drop images for reasons of its own
                     warm_up(camera, list(stream(clip, _WARM_UP, arguments.fps)))
-                frames = list(stream(clip, arguments.frames, arguments.fps))
+                frames = list(stream(clip, count, arguments.fps))
                 silence = _SILENCE_SECONDS[mode]
                 results[mode] = measure_delivery(camera, process, frames, arguments.fps, silence)
             camera.close()
@@ -243,7 +248,8 @@ def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
-    parser.add_argument("--frames", type=int, default=150, help="images at the camera's rate")
+    parser.add_argument("--frames", type=int, default=150, help="images at the camera's rate; 1 or more")
+    parser.add_argument("--live-frames", type=int, default=150, help="the same to a node that follows the latest one")
     parser.add_argument("--single-frames", type=int, default=60, help="images that wait for the answer before")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)

@@ -19,8 +19,8 @@ class NodeSettings:
     """What is measured.
 
     Attributes:
-        frames: images sent at the camera's rate, once to a node that queues every one and once to one that follows the
-            latest.
+        frames: images sent at the camera's rate to a node that queues every one.
+        live_frames: images sent at the camera's rate to a node that follows the latest; 0: this is left out.
         single_frames: images that wait for the answer before, to tell the node's share from the tracker's.
         width: of the images, pixels.
         height: of the images, pixels.
@@ -31,6 +31,7 @@ class NodeSettings:
     """
 
     frames: int = 150
+    live_frames: int = 150
     single_frames: int = 90
     width: int = 1280
     height: int = 720
@@ -53,7 +54,17 @@ def run(settings: NodeSettings, say: Say) -> Result:
         output = Path(folder) / "figures.json"
         script = "import sys; from smotracker_ros.ros.speed import main; sys.exit(main())"
         command = [sys.executable, "-c", script, "--output", str(output)]
-        for name in ("frames", "single_frames", "width", "height", "targets", "fps", "threads", "preset"):
+        for name in (
+            "frames",
+            "live_frames",
+            "single_frames",
+            "width",
+            "height",
+            "targets",
+            "fps",
+            "threads",
+            "preset",
+        ):
             command += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
         # The wheels of ROS complete the library path when Python starts, unless this says that it was done
         environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
@@ -62,7 +73,7 @@ def run(settings: NodeSettings, say: Say) -> Result:
         if done.returncode or not output.exists():
             raise BenchmarkError(f"the measurement of the node failed (exit code {done.returncode}):\n{done.stdout}")
         figures = json.loads(output.read_text(encoding="utf-8"))
-    overhead, queued, live = figures["overhead"], figures["every_frame"], figures["latest"]
+    overhead, queued, live = figures["overhead"], figures["every_frame"], figures.get("latest")
     ros = {
         "frames_sent": queued["frames_sent"],
         "frames_delivered": queued["frames_delivered"],
@@ -70,9 +81,9 @@ def run(settings: NodeSettings, say: Say) -> Result:
         "added_cpu_ms_per_frame": overhead["added_cpu_ms_per_frame"],
         "tracker_cpu_ms_per_frame": overhead["tracker_cpu_ms_per_frame"],
         "camera_cpu_ms_per_frame": queued["camera_cpu_ms_per_frame"],
-        "live_frames_per_second": live["answers_per_second"],
-        "live_age_ms": live["age_ms"]["median"],
     }
+    if live:
+        ros |= {"live_frames_per_second": live["answers_per_second"], "live_age_ms": live["age_ms"]["median"]}
     return Result({"ros": ros}, figures)
 
 

@@ -247,9 +247,12 @@ def _ros_section(key: Figures, details: Figures) -> Iterable[str]:
         ["CPU time of the node beyond the tracker", f"{key['added_cpu_ms_per_frame']} ms per frame"],
         ["CPU time of the tracker", f"{key['tracker_cpu_ms_per_frame']} ms per frame"],
         ["CPU time of the camera", f"{key['camera_cpu_ms_per_frame']} ms per frame"],
-        ["answers per second, latest image only", key["live_frames_per_second"]],
-        ["age of those answers", f"{_quartiles(details['latest']['age_ms'])} ms"],
     ]
+    if "latest" in details:
+        rows += [
+            ["answers per second, latest image only", key["live_frames_per_second"]],
+            ["age of those answers", f"{_quartiles(details['latest']['age_ms'])} ms"],
+        ]
     yield from _table(("", ""), rows)
 
 
