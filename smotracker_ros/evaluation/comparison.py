@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from smotracker_ros.detection import Detector
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
+from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
@@ -260,9 +260,9 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     parts: list[TrackRows] = []
     seconds = 0.0
     for frame in sequence.frames():
-        started = time.process_time()
+        started = cpu_seconds()
         parts.append(track(frame, frame.index in sequence.cuts))
-        seconds += time.process_time() - started
+        seconds += cpu_seconds() - started
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
     )

@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from smotracker_ros.detection import Detections
 from smotracker_ros.evaluation.detection_cache import LEAST_CONFIDENCE
 from smotracker_ros.evaluation.metrics import TrackRows
+from smotracker_ros.evaluation.peer_environment import EnvironmentUnavailableError, PeerProcess
 from smotracker_ros.evaluation.topictrack import TopicTrack
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes
+from smotracker_ros.geometry import as_boxes
 from smotracker_ros.masklets.propagator import Propagator
 
 
@@ -115,42 +115,34 @@ def _boxmot(name: str, appearance: bool = False, **fixed: Any) -> Callable[..., 
     return build
 
 
-class _Csrt:
-    """OpenCV's CSRT, started from the first detection: a single-target reference."""
+class _Elsewhere:
+    """A peer in an environment of its own; see :mod:`smotracker_ros.evaluation.peer_environment`."""
 
-    def __init__(self) -> None:
-        create = getattr(cv2, "TrackerCSRT_create", None) or getattr(
-            getattr(cv2, "legacy", None), "TrackerCSRT_create", None
-        )
-        if create is None:
-            raise PeerUnavailableError("this OpenCV has no CSRT; install opencv-contrib-python-headless in its place")
-        self._create = create
-        self._tracker: Any = None
-        self._first: tuple[float, int] = (0.0, 0)
+    def __init__(self, process: PeerProcess, appearance: _Sam2Appearance | None) -> None:
+        self._process = process
+        self._appearance = appearance
 
     def update(self, frame: Frame, detections: Detections) -> TrackRows:
-        """The one track, from the first frame with a detection of 0.3 or more on."""
-        nothing = track_rows(frame.index, np.zeros(0), np.zeros((0, 4)), np.zeros(0), np.zeros(0))
-        bgr = np.ascontiguousarray(frame.image[:, :, ::-1])
-        if self._tracker is None:
-            if not len(detections) or detections.scores.max() < 0.3:
-                return nothing
-            best = int(detections.scores.argmax())
-            self._first = float(detections.scores[best]), int(detections.class_ids[best])
-            x1, y1, x2, y2 = (round(float(value)) for value in detections.boxes[best])
-            self._tracker = self._create()
-            self._tracker.init(bgr, (x1, y1, max(x2 - x1, 2), max(y2 - y1, 2)))
-            box: FloatArray = detections.boxes[best]
-        else:
-            good, (x, y, width, height) = self._tracker.update(bgr)
-            if not good:
-                return nothing
-            box = np.array([x, y, x + width, y + height], dtype=np.float32)
-        return track_rows(frame.index, np.ones(1), box[None], np.array(self._first[:1]), np.array(self._first[1:]))
+        """Tracks of this frame."""
+        rows = np.column_stack([detections.boxes, detections.scores, detections.class_ids]).astype(np.float32)
+        image = np.ascontiguousarray(frame.image[:, :, ::-1])
+        embeddings = np.zeros((len(rows), 1), np.float32)
+        if self._appearance is not None:
+            self._appearance.frame = frame
+            embeddings = self._appearance.get_features(rows, image)
+        found = self._process.update(image, rows.reshape(-1, 6), embeddings)
+        return track_rows(frame.index, found[:, 4], found[:, :4], found[:, 5], found[:, 6])
 
 
-def _csrt(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
-    return _Csrt()
+def _elsewhere(name: str, appearance: bool = False) -> Callable[..., PeerTracker]:
+    def build(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+        try:
+            process = PeerProcess(name, overrides)
+        except EnvironmentUnavailableError as error:
+            raise PeerUnavailableError(str(error)) from error
+        return _Elsewhere(process, _Sam2Appearance(propagator) if appearance else None)
+
+    return build
 
 
 def _topictrack(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
@@ -190,11 +182,11 @@ PEERS: dict[str, Peer] = {
         _boxmot("BoostTrack", appearance=True, use_rich_s=True, use_sb=True, use_vt=True, use_embeddings=True),
         f"BoostTrack with the three options of its ++ version; {_APPEARANCE}",
     ),
-    "imprassoc": Peer(_boxmot("ImprAssoc", appearance=True), _APPEARANCE),
+    "imprassoc": Peer(_elsewhere("imprassoc", appearance=True), f"of boxmot 10.0.83; {_APPEARANCE}"),
     "occluboost": Peer(_boxmot("OccluBoost", appearance=True), _APPEARANCE),
     "sfsort": Peer(_boxmot("SFSORT"), "", {"high_th": (0.3, 0.45, 0.6), "new_track_th": (0.3, 0.5, 0.7)}),
     "topictrack": Peer(_topictrack, f"our own parts after TOPICTrack's idea; {_APPEARANCE}"),
-    "csrt": Peer(_csrt, "one target only, started from the first detection"),
+    "csrt": Peer(_elsewhere("csrt"), "one target only, started from the first detection"),
 }
 
 

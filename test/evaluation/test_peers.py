@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from smotracker_ros.detection import Detections
-from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError
+from smotracker_ros.evaluation.peer_environment import (
+    REQUIREMENTS,
+    EnvironmentUnavailableError,
+    cpu_seconds,
+    environment_python,
+)
+from smotracker_ros.evaluation.peers import PEERS, PeerTracker, PeerUnavailableError
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
 from smotracker_ros.masklets.memory import POLICIES
@@ -17,9 +25,8 @@ from smotracker_ros.masklets.model import load_network
 from smotracker_ros.masklets.propagator import Propagator
 
 FRAMES = 12
-# Those that the main environment cannot run by itself
-ELSEWHERE = ("csrt", "imprassoc")
-HAS_CSRT = hasattr(cv2, "TrackerCSRT_create") or hasattr(getattr(cv2, "legacy", None), "TrackerCSRT_create")
+# Those that need an environment of their own, and so the network when it is made
+ELSEWHERE = tuple(REQUIREMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +82,42 @@ def test_a_peer_bears_frames_without_detections(name: str, propagator: Propagato
         assert len(rows.ids) <= 2
 
 
-def test_csrt_follows_the_surest_first_target_or_says_why_not(propagator: Propagator) -> None:
-    if not HAS_CSRT:
-        with pytest.raises(PeerUnavailableError, match="opencv-contrib"):
-            PEERS["csrt"].build(propagator, 30.0, {})
-        return
-    tracker = PEERS["csrt"].build(propagator, 30.0, {})
+@pytest.fixture(scope="module")
+def elsewhere(propagator: Propagator) -> dict[str, PeerTracker]:
+    """Peers of the user's cache folder; made there if there is a network."""
+    try:
+        return {name: PEERS[name].build(propagator, 30.0, {}) for name in ELSEWHERE}
+    except PeerUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def test_csrt_follows_the_surest_target_of_the_first_frame(elsewhere: dict[str, PeerTracker]) -> None:
     for frame, boxes in two_targets():
-        rows = tracker.update(frame, Detections(boxes, np.array([0.5, 0.9], np.float32), np.array([1, 2])))
+        rows = elsewhere["csrt"].update(frame, Detections(boxes, np.array([0.5, 0.9], np.float32), np.array([1, 2])))
         assert rows.ids.tolist() == [1] and rows.class_ids.tolist() == [2]
         assert float(pairwise_iou(boxes[1], rows.boxes[0])[0, 0]) > 0.4
+
+
+def test_the_older_boxmot_keeps_the_ids_of_plain_targets(elsewhere: dict[str, PeerTracker]) -> None:
+    before = cpu_seconds() - time.process_time()
+    ids = set()
+    for frame, boxes in two_targets():
+        found = Detections(boxes, np.array([0.9, 0.85], np.float32), np.array([1, 2]))
+        rows = elsewhere["imprassoc"].update(frame, found if frame.index != 5 else Detections.empty())
+        if frame.index >= FRAMES - 4:
+            overlap = pairwise_iou(boxes, rows.boxes)
+            assert overlap.shape == (2, 2) and overlap.max(axis=1).min() > 0.7
+            ids.add(tuple(rows.ids[overlap.argmax(axis=1)].tolist()))
+    assert len(ids) == 1 and len(set(ids.pop())) == 2
+    assert cpu_seconds() - time.process_time() > before, "its work must be charged to the tracker"
+
+
+def test_an_environment_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(EnvironmentUnavailableError, match=r"opencv-contrib.* cannot be made"):
+        environment_python("csrt", tmp_path)
+    assert not list(tmp_path.iterdir()), "nothing half-made may stay"
 
 
 def test_thresholds_to_tune_are_arguments_that_the_peer_takes(propagator: Propagator) -> None:
