@@ -53,7 +53,8 @@ class Csrt:
         import cv2
 
         cv2.setNumThreads(1)
-        self._create = cv2.TrackerCSRT_create
+        contrib: Any = cv2  # the OpenCV of this project has no such name
+        self._create = contrib.TrackerCSRT_create
         self._tracker: Any = None
         self._facts = (0.0, 0.0)
 
