@@ -286,13 +286,13 @@ def _peer(
     name: str, propagator: Propagator, fps: float, arguments: Mapping[str, Any], detector: Detector
 ) -> Callable[[Frame, bool], TrackRows]:
     tracker = PEERS[name].build(propagator, fps, arguments)
-    offset = largest = 0
+    offset, largest = 1, 0  # some peers count from 0
 
     def track(frame: Frame, is_cut: bool) -> TrackRows:
         nonlocal tracker, offset, largest
         if is_cut:
-            # a fresh tracker counts from 1 again, and ids must not repeat
-            tracker, offset = PEERS[name].build(propagator, fps, arguments), largest
+            # a fresh tracker counts anew, and ids must not repeat
+            tracker, offset = PEERS[name].build(propagator, fps, arguments), largest + 1
         rows = tracker.update(frame, peer_detections(detector, frame))
         rows = dataclasses.replace(rows, ids=rows.ids + offset)
         largest = max(largest, int(rows.ids.max(initial=0)))
