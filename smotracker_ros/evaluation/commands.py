@@ -23,6 +23,7 @@ from smotracker_ros.evaluation.comparison import (
     run_tracker,
     score_runs,
     tracker_names,
+    with_tuned,
 )
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
@@ -75,14 +76,16 @@ def compare(
     sequences: Names = "",
     cache: Cache = None,
     settings: Set = None,
-    tuned: Annotated[Path | None, typer.Option(help="Thresholds of the peers, from `smotracker tune-peers`.")] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="File of `smotracker tune-peers`: a second row for each peer.")
+    ] = None,
     workers: Workers = 1,
     class_aware: ClassAware = False,
 ) -> None:
     """Track a data set with several trackers on the same detections, and compare them in tables and a report."""
-    arguments = json.loads(tuned.read_text()) if tuned else {}
+    names, arguments = with_tuned(tracker_names(trackers), _read_tuned(tuned) if tuned else {})
     plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware)
-    run_comparison(plan, tracker_names(trackers), read_dataset(data, layout, _split(sequences)), data, workers)
+    run_comparison(plan, names, read_dataset(data, layout, _split(sequences)), data, workers)
 
 
 @tune_app.command()
@@ -135,7 +138,13 @@ def track_all(
             finished[name] = done
             bars.update(task, completed=sum(finished.values()))
 
-        prepare_detections(plan, sequences, report)
+        if workers == 1:
+            prepare_detections(plan, sequences, report)
+        else:
+            parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
+            passes = parallel(joblib.delayed(_prepare)(plan, sequence) for sequence in sequences)
+            for sequence, _ in zip(sequences, passes, strict=True):
+                report(sequence.name, sequence.length, sequence.length)
         jobs = [(name, sequence) for name in names for sequence in sequences]
         task = bars.add_task("tracks (sequences)", total=len(jobs))
         parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
@@ -145,6 +154,11 @@ def track_all(
             runs[name, sequence.name] = run
             bars.advance(task)
     return score_runs(plan, names, sequences, runs)
+
+
+def _prepare(plan: Plan, sequence: EvaluationSequence) -> None:
+    """Detections of one sequence, in a worker, which has no progress bar."""
+    prepare_detections(plan, [sequence], lambda name, done, length: None)
 
 
 def run_comparison(
@@ -182,6 +196,13 @@ def _cell(value: float | None) -> str:
 
 def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
     return dict(parse_override(item) for item in items or ())
+
+
+def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return {str(name): dict(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ComparisonError(f"{path} is no file of `smotracker tune-peers` ({error}); run that command") from error
 
 
 def _split(text: str) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Plan:
         output: folder of tracks, metrics and reports.
         cache: folder of cached detections.
         overrides: settings of this project's trackers that differ from their presets.
-        arguments: arguments by peer that differ from its defaults.
+        arguments: arguments of peers that differ from their defaults, by row.
         class_aware: boxes of different classes never match.
     """
 
@@ -70,6 +71,22 @@ class Run:
     seconds: float = 0.0
     passes: int = 0
     error: str = ""
+
+
+# End of the name of a peer's second row: with the thresholds of a sweep in place of its defaults
+TUNED = " (tuned)"
+
+
+def with_tuned(names: Sequence[str], best: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, Any]]:
+    """Rows of a table in which tuned peers stand twice, and the arguments of the second ones.
+
+    Args:
+        names: of trackers.
+        best: thresholds by peer, from a sweep.
+    """
+    arguments = {f"{name}{TUNED}": dict(best[name]) for name in names if name in PEERS and best.get(name)}
+    rows = [row for name in names for row in (name, f"{name}{TUNED}") if row == name or row in arguments]
+    return rows, arguments
 
 
 def tracker_names(text: str) -> list[str]:
@@ -107,6 +124,7 @@ def prepare_detections(
         sequences: those to look at.
         progress: told the sequence's name, frames done, and frames in all.
     """
+    torch.set_num_threads(1)
     settings = load_settings(overrides=plan.overrides)
     detector = _detector(settings.detector_weights, _device(settings.device))
     for sequence in sequences:
@@ -192,7 +210,7 @@ def _note(plan: Plan, name: str) -> str:
     if name in PRESETS:
         return ", ".join(f"{key}={value}" for key, value in plan.overrides.items())
     arguments = ", ".join(f"{key}={value}" for key, value in plan.arguments.get(name, {}).items())
-    return "; ".join(part for part in (PEERS[name].note, arguments) if part)
+    return "; ".join(part for part in (PEERS[name.removesuffix(TUNED)].note, arguments) if part)
 
 
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
@@ -203,6 +221,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     parts = [
         smotracker_ros.__version__,
         _code_checksum(name in PRESETS),
+        "" if name in PRESETS else _boxmot_version(),
         name,
         own,
         detector.name,
@@ -226,6 +245,13 @@ def _code_checksum(own: bool) -> str:
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _boxmot_version() -> str:
+    try:
+        return importlib.metadata.version("boxmot")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _read_run(path: Path) -> Run | None:
@@ -285,14 +311,15 @@ def _own(tracker: Any) -> Callable[[Frame, bool], TrackRows]:
 def _peer(
     name: str, propagator: Propagator, fps: float, arguments: Mapping[str, Any], detector: Detector
 ) -> Callable[[Frame, bool], TrackRows]:
-    tracker = PEERS[name].build(propagator, fps, arguments)
+    peer = PEERS[name.removesuffix(TUNED)]
+    tracker = peer.build(propagator, fps, arguments)
     offset, largest = 1, 0  # some peers count from 0
 
     def track(frame: Frame, is_cut: bool) -> TrackRows:
         nonlocal tracker, offset, largest
         if is_cut:
             # a fresh tracker counts anew, and ids must not repeat
-            tracker, offset = PEERS[name].build(propagator, fps, arguments), largest + 1
+            tracker, offset = peer.build(propagator, fps, arguments), largest + 1
         rows = tracker.update(frame, peer_detections(detector, frame))
         rows = dataclasses.replace(rows, ids=rows.ids + offset)
         largest = max(largest, int(rows.ids.max(initial=0)))

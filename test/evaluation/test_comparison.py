@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from smotracker_ros.evaluation.commands import compare_app
+from smotracker_ros.evaluation.commands import compare_app, tune_app
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, run_tracker, score_runs, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.metrics import read_tracks
@@ -151,6 +151,24 @@ def test_the_commands_write_metrics_table_and_report(data: Path, cache: Path, tm
     assert again.exit_code == 0, again.output
     assert written(output) == times
     assert json.loads((output / "metrics.json").read_text()) == metrics
+
+
+def test_a_tuned_peer_has_a_second_row(data: Path, cache: Path, tmp_path: Path) -> None:
+    best = tmp_path / "peers.json"
+    options = ["--data", str(data), "--cache", str(cache)]
+    tuned = CliRunner().invoke(tune_app, [*options, "--peers", "sfsort", "--output", str(best)])
+    assert tuned.exit_code == 0, tuned.output
+    chosen = json.loads(best.read_text())["sfsort"]
+    assert PEERS["sfsort"].thresholds is not None and set(chosen) == set(PEERS["sfsort"].thresholds)
+    options += ["--tuned", str(best), "--trackers", "bytetrack,sfsort", "--output", str(tmp_path / "out")]
+    assert CliRunner().invoke(compare_app, options).exit_code == 0
+    rows = json.loads((tmp_path / "out" / "metrics.json").read_text())["trackers"]
+    assert list(rows) == ["bytetrack", "sfsort", "sfsort (tuned)"]
+    assert rows["sfsort (tuned)"]["combined"]["HOTA"] >= rows["sfsort"]["combined"]["HOTA"]
+    assert all(f"{key}={value}" in rows["sfsort (tuned)"]["note"] for key, value in chosen.items())
+    best.write_text("[]")
+    broken = CliRunner().invoke(compare_app, options)
+    assert isinstance(broken.exception, ComparisonError) and "tune-peers" in str(broken.exception)
 
 
 def test_the_commands_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
