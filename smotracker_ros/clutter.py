@@ -28,6 +28,7 @@ _RECENT_FRAMES = 24
 # A place is remembered with so many pixels round the target; it is unchanged if it is found again this alike
 # (correlation) and this near (pixels, camera motion taken away)
 _LANDMARK_RIM = 3
+_LEAST_LANDMARK = 5
 _LANDMARK_LIKENESS = 0.6
 _LANDMARK_SHIFT = 1.5
 
@@ -94,10 +95,10 @@ class Landmark:
 
     @staticmethod
     def take(image: UInt8Image, box: FloatArray) -> Landmark | None:
-        """Remember the surroundings of a tight box, float32 (4,); None where they reach over the border."""
-        x1, y1 = np.floor(box[:2]).astype(int) - _LANDMARK_RIM
-        x2, y2 = np.ceil(box[2:]).astype(int) + _LANDMARK_RIM
-        if x1 < 0 or y1 < 0 or x2 > image.shape[1] or y2 > image.shape[0]:
+        """Remember the surroundings of a tight box, float32 (4,), as far as the image has them; None: too few."""
+        x1, y1 = np.maximum(np.floor(box[:2]).astype(int) - _LANDMARK_RIM, 0)
+        x2, y2 = np.minimum(np.ceil(box[2:]).astype(int) + _LANDMARK_RIM, image.shape[1::-1])
+        if min(x2 - x1, y2 - y1) < _LEAST_LANDMARK:
             return None
         patch = np.asarray(cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         return Landmark(patch, np.array([(x1 + x2) / 2, (y1 + y2) / 2], dtype=np.float32))
@@ -110,15 +111,15 @@ class Landmark:
         """Whether the place still looks as it did, without having moved against the background."""
         height, width = self.patch.shape
         reach = max(4, max(height, width) // 2)
-        x1 = round(float(self.center[0]) - width / 2) - reach
-        y1 = round(float(self.center[1]) - height / 2) - reach
-        x2, y2 = x1 + width + 2 * reach, y1 + height + 2 * reach
-        if x1 < 0 or y1 < 0 or x2 > image.shape[1] or y2 > image.shape[0]:
+        left, top = round(float(self.center[0]) - width / 2), round(float(self.center[1]) - height / 2)
+        x1, y1 = max(left - reach, 0), max(top - reach, 0)
+        area = image[y1 : max(top + height + reach, 0), x1 : max(left + width + reach, 0)]
+        if area.shape[0] < height or area.shape[1] < width:
             return False
-        area = np.asarray(cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        likeness = cv2.matchTemplate(area, self.patch, cv2.TM_CCOEFF_NORMED)
+        grey = np.asarray(cv2.cvtColor(area, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        likeness = cv2.matchTemplate(grey, self.patch, cv2.TM_CCOEFF_NORMED)
         _, best, _, place = cv2.minMaxLoc(likeness)
-        moved = float(np.hypot(place[0] - reach, place[1] - reach))
+        moved = float(np.hypot(x1 + place[0] - left, y1 + place[1] - top))
         return best > _LANDMARK_LIKENESS and moved <= _LANDMARK_SHIFT
 
 

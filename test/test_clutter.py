@@ -61,8 +61,13 @@ def test_a_landmark_changes_when_its_drone_has_left() -> None:
     assert not landmark.is_unchanged(_scene())
 
 
-def test_no_landmark_at_the_border() -> None:
-    assert Landmark.take(_scene(), np.float32([0, 10, 8, 18])) is None
+def test_a_landmark_at_the_border_is_what_the_image_shows_of_it() -> None:
+    landmark = Landmark.take(_scene(), np.float32([0, 10, 8, 18]))
+    assert landmark is not None
+    assert landmark.patch.shape == (14, 11)
+    assert landmark.is_unchanged(_scene())
+    assert not landmark.is_unchanged(_scene(shift=(4, 0)))
+    assert Landmark.take(_scene(), np.float32([-8, 10, 0, 18])) is None
 
 
 def test_clutter_is_claimed_where_it_stands_even_if_the_camera_pans() -> None:

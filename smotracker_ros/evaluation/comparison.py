@@ -172,17 +172,22 @@ def score_runs(
     """Metrics of all trackers, as metrics.json has them."""
     result: dict[str, Any] = {}
     for name in names:
-        errors = sorted({run.error for (tracker, _), run in runs.items() if tracker == name and run.error})
         good = [sequence for sequence in sequences if not runs[name, sequence.name].error]
+        bad = [sequence.name for sequence in sequences if runs[name, sequence.name].error]
+        errors = sorted({runs[name, sequence].error for sequence in bad})
+        if bad and good:
+            errors.append(f"failed on {len(bad)} of {len(sequences)} sequences: {', '.join(bad)}")
         row: dict[str, Any] = {"note": "; ".join([_note(plan, name), *errors]).strip("; ")}
-        if errors:
-            row |= {"combined": None, "combined_small_target": None, "sequences": {}, "fps": None}
-        else:
-            scores = {view: _scores(plan, name, good, view) for view in SIMILARITIES}
-            for view, suffix in zip(SIMILARITIES, ("", "_small_target"), strict=True):
-                row[f"combined{suffix}"] = combine(list(scores[view].values())).metrics
-                row[f"sequences{suffix}"] = {key: score.metrics for key, score in scores[view].items()}
-                row[f"hota_over_alpha{suffix}"] = combine(list(scores[view].values())).hota_over_alpha
+        row |= {"combined": None, "combined_small_target": None, "fps": None}
+        for view, suffix in zip(SIMILARITIES, ("", "_small_target"), strict=True):
+            scores = _scores(plan, name, good, view)
+            row[f"sequences{suffix}"] = {key: score.metrics for key, score in scores.items()}
+            # a sum over other sequences than those of the other trackers could not be compared
+            if not bad:
+                combined = combine(list(scores.values()))
+                row[f"combined{suffix}"] = combined.metrics
+                row[f"hota_over_alpha{suffix}"] = combined.hota_over_alpha
+        if not bad:
             mine = [runs[name, sequence.name] for sequence in good]
             frames, seconds = sum(run.frames for run in mine), sum(run.seconds for run in mine)
             row["fps"] = frames / seconds if seconds > 0 else None

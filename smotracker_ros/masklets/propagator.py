@@ -169,14 +169,19 @@ class Propagator:
                 self._objects[identity].bank.expire(self._time)
         windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
         self._views = _Views(windows, self._encode(frame, windows))
-        result: dict[int, Masklet] = {}
-        for members in self._by_signature(chosen):
-            views = [indices[chosen.index(identity)] for identity in members]
-            features = self._views.features.select(views)
-            memories = batch_memories([self._objects[i].bank for i in members], self._time, self.policy)
-            decoded = self.network.decode(self.network.condition(features, memories), features, None)
-            places = [windows[view] for view in views]
-            result.update(self._finish(frame, members, places, features, decoded, False, motion_score, frozen))
+        # only the attention to the memories needs banks of one signature; the rest takes all objects in one batch
+        members: list[int] = []
+        conditioned: list[Tensor] = []
+        for group in self._by_signature(chosen):
+            features = self._views.features.select([indices[chosen.index(identity)] for identity in group])
+            memories = batch_memories([self._objects[i].bank for i in group], self._time, self.policy)
+            conditioned.append(self.network.condition(features, memories))
+            members += group
+        views = [indices[chosen.index(identity)] for identity in members]
+        features = self._views.features.select(views)
+        decoded = self.network.decode(torch.cat(conditioned), features, None)
+        places = [windows[view] for view in views]
+        result = self._finish(frame, members, places, features, decoded, False, motion_score, frozen)
         return {identity: result[identity] for identity in chosen}
 
     @torch.inference_mode()

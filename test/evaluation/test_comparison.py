@@ -122,6 +122,13 @@ def test_a_tracker_that_fails_keeps_its_row_and_says_why(
     assert 0 < rows["bytetrack"]["combined"]["HOTA"] <= 100
     assert set(rows["bytetrack"]["sequences"]) == {"scene1", "scene4"}
     assert rows["bytetrack"]["fps"] > 0
+    # a sequence that cannot be read takes the other from no one
+    broken = dataclasses.replace(sequences[0], name="broken", video=tmp_path / "absent.mp4")
+    pair = [broken, sequences[1]]
+    runs = {("bytetrack", s.name): run_tracker(plan, "bytetrack", s) for s in pair}
+    row = score_runs(plan, ["bytetrack"], pair, runs)["bytetrack"]
+    assert row["combined"] is None and "failed on 1 of 2 sequences: broken" in row["note"]
+    assert row["sequences"]["scene4"] == rows["bytetrack"]["sequences"]["scene4"]
 
 
 def test_names_of_trackers() -> None:
