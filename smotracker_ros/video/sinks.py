@@ -11,21 +11,19 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import FloatArray
-from smotracker_ros.message_fields import track_fields
 from smotracker_ros.tracks import Tracks, label_image
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.overlay import Trails, draw_overlay, overlay_scale
 from smotracker_ros.video.pending import SinkError, pending_path
+from smotracker_ros.video.result_messages import RESULT_TYPES, ResultMessages
 
 __all__ = ["BagWriter", "MaskWriter", "MotWriter", "OverlayWriter", "Sink", "SinkError", "VideoWriter"]
 
@@ -170,12 +168,6 @@ class BagWriter(Sink):
     (smotracker_ros/TrackArray), all stamped with the frame's timestamp.
     """
 
-    TOPICS = (
-        ("/tracks", "vision_msgs/msg/Detection2DArray"),
-        ("/masks", "sensor_msgs/msg/Image"),
-        ("/track_states", "smotracker_ros/msg/TrackArray"),
-    )
-
     def __init__(self, path: str | Path, storage: str = "mcap") -> None:
         """Prepare the writer; `storage` is "mcap" or "sqlite3".
 
@@ -187,74 +179,16 @@ class BagWriter(Sink):
         if storage not in plugins:
             raise ValueError(f"storage must be mcap or sqlite3, not {storage!r}")
         self._plugin = plugins[storage]
-        self._store = typestore()
+        self._messages = ResultMessages()
 
     def _open(self, temporary: Path, stack: ExitStack) -> None:
         self._writer = stack.enter_context(Writer(temporary, version=9, storage_plugin=self._plugin))
         self._connections = {
-            topic: self._writer.add_connection(topic, name, typestore=self._store) for topic, name in self.TOPICS
+            topic: self._writer.add_connection(f"/{topic}", name, typestore=typestore())
+            for topic, name in RESULT_TYPES.items()
         }
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         """Add the three messages of one frame."""
-        header = self._header(frame)
-        for topic, message in (
-            ("/tracks", self._detections(header, tracks)),
-            ("/masks", self._masks(header, label_image(tracks))),
-            ("/track_states", self._states(header, frame, tracks)),
-        ):
-            connection = self._connections[topic]
-            data = self._store.serialize_cdr(message, connection.msgtype)
-            self._writer.write(connection, frame.timestamp_ns, data)
-
-    def _type(self, name: str) -> Any:
-        return self._store.types[name]
-
-    def _header(self, frame: Frame) -> Any:
-        seconds, nanoseconds = divmod(frame.timestamp_ns, 1_000_000_000)
-        stamp = self._type("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
-        return self._type("std_msgs/msg/Header")(stamp=stamp, frame_id=frame.frame_id)
-
-    def _box(self, box: FloatArray) -> Any:
-        x1, y1, x2, y2 = (float(value) for value in box)
-        point = self._type("vision_msgs/msg/Point2D")(x=(x1 + x2) / 2, y=(y1 + y2) / 2)
-        pose = self._type("vision_msgs/msg/Pose2D")(position=point, theta=0.0)
-        return self._type("vision_msgs/msg/BoundingBox2D")(center=pose, size_x=x2 - x1, size_y=y2 - y1)
-
-    def _detections(self, header: Any, tracks: Tracks) -> Any:
-        nowhere = self._type("geometry_msgs/msg/PoseWithCovariance")(
-            pose=self._type("geometry_msgs/msg/Pose")(
-                position=self._type("geometry_msgs/msg/Point")(x=0.0, y=0.0, z=0.0),
-                orientation=self._type("geometry_msgs/msg/Quaternion")(x=0.0, y=0.0, z=0.0, w=1.0),
-            ),
-            covariance=np.zeros(36),
-        )
-        detections = []
-        for track in tracks.reported:
-            hypothesis = self._type("vision_msgs/msg/ObjectHypothesis")(
-                class_id=track.class_name or str(track.class_id), score=float(track.score)
-            )
-            result = self._type("vision_msgs/msg/ObjectHypothesisWithPose")(hypothesis=hypothesis, pose=nowhere)
-            detections.append(
-                self._type("vision_msgs/msg/Detection2D")(
-                    header=header, results=[result], bbox=self._box(track.box), id=str(track.id)
-                )
-            )
-        return self._type("vision_msgs/msg/Detection2DArray")(header=header, detections=detections)
-
-    def _masks(self, header: Any, labels: npt.NDArray[np.uint16]) -> Any:
-        height, width = labels.shape
-        data = np.frombuffer(labels.astype("<u2").tobytes(), dtype=np.uint8)
-        return self._type("sensor_msgs/msg/Image")(
-            header=header, height=height, width=width, encoding="mono16", is_bigendian=0, step=2 * width, data=data
-        )
-
-    def _states(self, header: Any, frame: Frame, tracks: Tracks) -> Any:
-        height, width = tracks.image_size
-        items = [
-            self._type("smotracker_ros/msg/Track")(box=self._box(track.box), **track_fields(track, height, width))
-            for track in tracks
-        ]
-        return self._type("smotracker_ros/msg/TrackArray")(
-            header=header, frame_index=frame.index, detector_ran=tracks.detector_ran, tracks=items
-        )
+        for topic, data in self._messages.encode(tracks, frame.timestamp_ns, frame.frame_id).items():
+            self._writer.write(self._connections[topic], frame.timestamp_ns, data)

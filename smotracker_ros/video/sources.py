@@ -162,9 +162,7 @@ class ImageFolderSource:
         self.name = path.name or path.resolve().name
         self.files = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural_order)
         if not self.files:
-            raise SourceError(
-                f"{path} holds neither images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) nor a rosbag2"
-            )
+            raise SourceError(f"{path} holds neither images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) nor a rosbag2")
         self.length: int | None = len(self.files)
         first = next(iter(self), None)
         if first is None:
