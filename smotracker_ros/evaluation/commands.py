@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,9 @@ Names = Annotated[str, typer.Option(help="Names of sequences, separated by comma
 Cache = Annotated[Path | None, typer.Option(help="Folder of cached detections; default: the user's cache folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Setting NAME=VALUE of this project's trackers.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes side by side, with one thread each.")]
+Dask = Annotated[
+    str, typer.Option(help="Address of a Dask scheduler whose workers compute in place of processes on this machine.")
+]
 ClassAware = Annotated[bool, typer.Option(help="Boxes of different classes never match.")]
 
 # As much as a terminal of 80 columns holds; table.md has all
@@ -60,11 +64,14 @@ def evaluate(
     cache: Cache = None,
     settings: Set = None,
     workers: Workers = 1,
+    dask: Dask = "",
     class_aware: ClassAware = False,
 ) -> None:
     """Track a data set with one tracker and score it."""
     plan = Plan(output, cache or default_cache(), _overrides(settings), {}, class_aware)
-    run_comparison(plan, tracker_names(tracker), read_dataset(data, layout, _split(sequences)), data, workers)
+    chosen = read_dataset(data, layout, _split(sequences))
+    with _engine(dask):
+        run_comparison(plan, tracker_names(tracker), chosen, data, -1 if dask else workers)
 
 
 @compare_app.command()
@@ -80,12 +87,15 @@ def compare(
         Path | None, typer.Option(help="File of `smotracker tune-peers`: a second row for each peer.")
     ] = None,
     workers: Workers = 1,
+    dask: Dask = "",
     class_aware: ClassAware = False,
 ) -> None:
     """Track a data set with several trackers on the same detections, and compare them in tables and a report."""
     names, arguments = with_tuned(tracker_names(trackers), _read_tuned(tuned) if tuned else {})
     plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware)
-    run_comparison(plan, names, read_dataset(data, layout, _split(sequences)), data, workers)
+    chosen = read_dataset(data, layout, _split(sequences))
+    with _engine(dask):
+        run_comparison(plan, names, chosen, data, -1 if dask else workers)
 
 
 @tune_app.command()
@@ -117,6 +127,24 @@ def tune_peers(
         Console().print(name, "best", best[name], [(round(score, 2), values) for score, values in results])
         with pending_path(output) as temporary:
             temporary.write_text(json.dumps(best, indent=1))
+
+
+@contextlib.contextmanager
+def _engine(address: str) -> Iterator[None]:
+    """Let joblib hand its jobs to a Dask cluster; without an address, to processes of this machine."""
+    if not address:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ComparisonError(f"--dask needs the package distributed ({error}); pip install distributed") from error
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise ComparisonError(f"no Dask scheduler answers at {address} ({error}); start `dask scheduler`") from error
+    with client, joblib.parallel_config(backend="dask"):
+        yield
 
 
 def track_all(

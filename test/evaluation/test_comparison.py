@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from typer.testing import CliRunner
 
-from smotracker_ros.evaluation.commands import compare_app, tune_app
+from smotracker_ros.evaluation.commands import compare_app, evaluate_app, tune_app
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, run_tracker, score_runs, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.metrics import read_tracks
@@ -192,3 +193,23 @@ def test_the_commands_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 1 and "nobody" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dask_cluster_computes_the_same(data: Path, cache: Path, tmp_path: Path) -> None:
+    options = ["--data", str(data), "--cache", str(cache), "--tracker", "sfsort"]
+    here = CliRunner().invoke(evaluate_app, [*options, "--output", str(tmp_path / "here")])
+    assert here.exit_code == 0, here.output
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        there = ["--output", str(tmp_path / "there"), "--dask", cluster.scheduler_address]
+        done = CliRunner().invoke(evaluate_app, [*options, *there])
+        assert done.exit_code == 0, done.output
+        assert cluster.scheduler.transition_counter > 0
+    tracks = [sorted((tmp_path / side).glob("tracks/*/*.txt")) for side in ("here", "there")]
+    assert len(tracks[0]) == 2
+    assert [path.read_text() for path in tracks[0]] == [path.read_text() for path in tracks[1]]
+
+
+def test_a_dask_scheduler_that_is_not_there_is_said(data: Path, tmp_path: Path) -> None:
+    options = ["--data", str(data), "--output", str(tmp_path), "--tracker", "sfsort"]
+    result = CliRunner().invoke(evaluate_app, [*options, "--dask", "nonsense://127.0.0.1:1"])
+    assert isinstance(result.exception, ComparisonError) and "no Dask scheduler answers" in str(result.exception)
