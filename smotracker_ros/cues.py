@@ -4,10 +4,11 @@ A cue is worth more than a detection, because somebody vouches for it, and comes
 
 - It belongs to the frame of its time stamp. What it means is decided there, with the boxes of that frame out of a
   short history, and then carried to the present frame.
-- On a live masklet it is an agreement: the masklet is CONFIRMED at once and its misses are forgiven.
+- On a live masklet it is an agreement: its misses are forgiven, and it is CONFIRMED as soon as its mask is believed,
+  without asking the detector and although it may stand still.
 - On a lost one it wakes it, under its old id.
-- Elsewhere it starts a masklet that is CONFIRMED at once, without asking the detector and although it may stand still.
-  If SAM2 sees nothing in the box, no track is made.
+- Elsewhere it starts a masklet, for which the same holds. If SAM2 sees nothing in the box, no track is made; a mask
+  that SAM2 itself rates low is most likely empty sky, and stays TENTATIVE until it is believed or gone.
 - A cued target does not need the detector, which may not know its kind: its misses do not count while its mask is
   believed, or for two seconds after the last cue. Going out of sight makes it LOST, as any other.
 """
@@ -27,8 +28,10 @@ from smotracker_ros.motion import CameraShift
 from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
 
-# Cues that wait for their frame, and how far ahead of the newest frame they may be
-_MOST_WAITING = 256
+MOST_CUES = 128
+"""Cues that may come between two frames, those that wait for theirs included; further ones are refused."""
+
+# How far ahead of the newest frame a cue may be
 _LONGEST_WAIT_NS = 1_000_000_000
 # A cue may miss the stamp of the nearest frame by this much
 _TOLERANCE_NS = 100_000_000
@@ -38,6 +41,8 @@ _MOST_FRAMES = 120
 _LEAST_SIDE = 4.0
 # A cue belongs to a target if they overlap so much, or if the centre of one lies in the other
 _LEAST_IOU = 0.2
+# Larger patches are not looked for as a whole: their middle tells where they went, at a bounded price
+_LARGEST_PATCH = 64
 # Correlation from which the place of a patch in the next frame is believed
 _LEAST_CORRELATION = 0.6
 # How long, in seconds, the last cue speaks for a target whose mask is not believed, and from when it is
@@ -45,7 +50,7 @@ _TRUSTED_SECONDS = 2.0
 _BELIEVED_QUALITY = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cue:
     """A box that somebody vouches for.
 
@@ -62,7 +67,7 @@ class Cue:
     class_id: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DueCue:
     """A cue as it stands on the present frame.
 
@@ -77,7 +82,7 @@ class DueCue:
     box: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Moment:
     """A past frame: its picture, if pictures are kept, the motion that led to it, and where its targets were."""
 
@@ -93,14 +98,15 @@ class CueBook:
 
     Attributes:
         history_seconds: how late a cue may come. 0, the default, keeps no pictures: cues are for the present frame.
-        counts: what became of the cues: "used", "invalid", "too late", "too early", "no room", "nothing there".
+        counts: what became of the cues: "used", "invalid", "too late", "too early", "too many", "no room" (for another
+            live target), "nothing there".
     """
 
     def __init__(self) -> None:
         self.history_seconds = 0.0
         self.counts: Counter[str] = Counter()
         self._moments: deque[_Moment] = deque(maxlen=_MOST_FRAMES)
-        self._waiting: deque[Cue] = deque(maxlen=_MOST_WAITING)
+        self._waiting: list[Cue] = []
         self._since_cue: dict[int, float] = {}
 
     def reset(self) -> None:
@@ -124,14 +130,17 @@ class CueBook:
             The cues whose frame has come, as they stand on the present frame.
         """
         self._remember(frame, shift, targets)
-        self._waiting.extend(cues)
+        room = MOST_CUES - len(self._waiting)
+        if len(cues) > room:
+            self.counts["too many"] += len(cues) - room
+        present, self._waiting = [*self._waiting, *cues[:room]], []
         due: list[DueCue] = []
-        for cue in list(self._waiting):
+        for cue in present:
             ahead = cue.timestamp_ns - frame.timestamp_ns
             if 0 < ahead <= _LONGEST_WAIT_NS:
+                self._waiting.append(cue)
                 continue
-            self._waiting.remove(cue)
-            box = _usable_box(cue.box, frame)
+            box = _usable_box(cue, frame)
             moment = self._moment_of(cue, frame)
             if box is None:
                 self.counts["invalid"] += 1
@@ -168,7 +177,8 @@ class CueBook:
         if target.mask_box is not None:
             # the mask says how large the target is; a cue's box may be as wide as a radar's beam
             target.detected_side = float(box_sizes(target.mask_box).max())
-            target.state = TrackState.CONFIRMED
+            if target.state is TrackState.LOST:
+                target.state = TrackState.CONFIRMED
             self.take(target)
             return
         self.counts["nothing there"] += 1
@@ -176,15 +186,15 @@ class CueBook:
             target.state = TrackState.REMOVED
 
     def take(self, target: Target) -> None:
-        """A cue vouches for a live target: it is confirmed and stands under protection."""
+        """A cue vouches for a live target, which stands under protection from now on."""
         self.counts["used"] += 1
         self._since_cue[target.id] = 0.0
         target.misses = 0
-        if target.state is TrackState.TENTATIVE:
-            target.state = TrackState.CONFIRMED
 
     def protect(self, targets: Mapping[int, Target], seconds: float) -> None:
-        """Forgive cued targets that the detector does not find them. Call it once per frame, before its detections.
+        """Forgive cued targets that the detector does not find them, and confirm those whose mask is believed.
+
+        Call it once per frame, before the detector's pass.
 
         Args:
             targets: live and lost targets.
@@ -197,6 +207,8 @@ class CueBook:
             if target.is_live and (believed or since <= _TRUSTED_SECONDS):
                 # below zero: not even the miss of this frame's detector pass counts
                 target.misses = -2
+            if target.state is TrackState.TENTATIVE and believed:
+                target.state = TrackState.CONFIRMED
 
     def _remember(self, frame: Frame, shift: CameraShift, targets: Mapping[int, Target]) -> None:
         """Add the present frame to the history, and let go of what is too old."""
@@ -233,10 +245,13 @@ class CueBook:
         return box
 
 
-def _usable_box(box: FloatArray, frame: Frame) -> FloatArray | None:
-    """The box, at least so large that something can be seen in it; None if it is not finite, empty or outside."""
-    box = np.asarray(box, dtype=np.float32)
-    if box.shape != (4,) or not np.isfinite(box).all():
+def _usable_box(cue: Cue, frame: Frame) -> FloatArray | None:
+    """The cue's box, at least so large that something can be seen in it; None if the cue says nothing about the frame.
+
+    Not finite numbers, negative sizes, boxes larger than the image or with their centre outside it are such cues.
+    """
+    box = np.asarray(cue.box, dtype=np.float32)
+    if box.shape != (4,) or not np.isfinite(box).all() or not 0 <= cue.score <= 1:
         return None
     center, size = box_centers(box)[0], box_sizes(box)[0]
     inside = 0 <= center[0] < frame.width and 0 <= center[1] < frame.height
@@ -272,7 +287,7 @@ def _offset(before: UInt8Image, after: UInt8Image, box: FloatArray, moved: Float
     """How far beside `moved` the patch in `box` of one picture lies in the next one, float32 (4,)."""
     nothing = np.zeros(4, dtype=np.float32)
     height, width = before.shape
-    side = max(int(np.ceil(1.5 * box_sizes(box).max())), 9)
+    side = min(max(int(np.ceil(1.5 * box_sizes(box).max())), 9), _LARGEST_PATCH)
     reach = max(side // 2, 8)
     x, y = np.round(box_centers(box)[0] - side / 2).astype(int)
     next_x, next_y = np.round(box_centers(moved)[0] - side / 2).astype(int) - reach
@@ -284,9 +299,7 @@ def _offset(before: UInt8Image, after: UInt8Image, box: FloatArray, moved: Float
     patch = before[y : y + side, x : x + side]
     if patch.std() < 1.0:
         return nothing
-    scores = cv2.matchTemplate(
-        after[next_y : next_y + search, next_x : next_x + search], patch, cv2.TM_CCOEFF_NORMED
-    )
+    scores = cv2.matchTemplate(after[next_y : next_y + search, next_x : next_x + search], patch, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(scores)
     if best < _LEAST_CORRELATION:
         return nothing
