@@ -199,7 +199,7 @@ def test_a_dask_cluster_computes_the_same(data: Path, cache: Path, tmp_path: Pat
     options = ["--data", str(data), "--cache", str(cache), "--tracker", "sfsort"]
     here = CliRunner().invoke(evaluate_app, [*options, "--output", str(tmp_path / "here")])
     assert here.exit_code == 0, here.output
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         there = ["--output", str(tmp_path / "there"), "--dask", cluster.scheduler_address]
         done = CliRunner().invoke(evaluate_app, [*options, *there])
         assert done.exit_code == 0, done.output
