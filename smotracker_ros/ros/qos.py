@@ -1,4 +1,4 @@
-"""Quality of service: meeting the publisher's, and saying why no image arrives."""
+"""Quality of service: meeting the publisher's, and saying why nothing arrives."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ class Offer:
     node: str
     message_type: str
     reliable: bool
+    latched: bool = False
+
+    @property
+    def quality(self) -> str:
+        """The offered quality of service in words."""
+        return f"{'reliable' if self.reliable else 'best effort'}, {'transient local' if self.latched else 'volatile'}"
 
 
-def image_offers(node: Node, topic: str) -> list[Offer]:
+def publisher_offers(node: Node, topic: str) -> list[Offer]:
     """The publishers of a topic; `topic` is fully resolved."""
     return [
         Offer(
             node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
             message_type=info.topic_type,
             reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+            latched=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
         )
         for info in node.get_publishers_info_by_topic(topic)
     ]
 
 
 def wants_reliable(reliability: str, prefer_reliable: bool, offers: Sequence[Offer]) -> bool:
-    """Whether to subscribe to images with reliable delivery.
+    """Whether to subscribe with reliable delivery.
 
     Best effort is compatible with every publisher; a reliable subscription gets nothing from a best-effort publisher.
 
@@ -47,11 +54,16 @@ def wants_reliable(reliability: str, prefer_reliable: bool, offers: Sequence[Off
     return all(offer.reliable for offer in offers) if offers else prefer_reliable
 
 
-def subscription_profile(reliable: bool, depth: int) -> QoSProfile:
-    """Profile for subscribing to images: volatile, with `depth` messages kept between two turns of the executor."""
+def wants_latched(offers: Sequence[Offer]) -> bool:
+    """Whether to ask for the message that was sent before we came: if all present publishers keep it."""
+    return bool(offers) and all(offer.latched for offer in offers)
+
+
+def subscription_profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
+    """Profile of a subscription, with `depth` messages kept between two turns of the executor."""
     return QoSProfile(
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.VOLATILE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         history=HistoryPolicy.KEEP_LAST,
         depth=max(depth, 1),
     )
@@ -60,6 +72,43 @@ def subscription_profile(reliable: bool, depth: int) -> QoSProfile:
 def result_profile(depth: int = 10) -> QoSProfile:
     """Profile of the published results: reliable, so that both kinds of subscribers match."""
     return QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=depth)
+
+
+def latched_profile() -> QoSProfile:
+    """Profile of what is published once: whoever subscribes later gets it, too."""
+    return QoSProfile(
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+    )
+
+
+def explain_mismatch(topic: str, message_type: str, reliable: bool, offers: Sequence[Offer]) -> str | None:
+    """Why none of a topic's publishers can reach a subscription, and what to do; None if there is none or one can.
+
+    Args:
+        topic: resolved name of the topic that is subscribed.
+        message_type: type that is subscribed.
+        reliable: whether reliable delivery was asked for.
+        offers: publishers of the topic.
+    """
+    ours = f"{topic} is subscribed as {message_type}, {'reliable' if reliable else 'best effort'}"
+    theirs = f"its publisher {offers[0].node} sends {offers[0].message_type}, {offers[0].quality}" if offers else ""
+    fitting = [offer for offer in offers if offer.message_type == message_type]
+    if offers and not fitting:
+        transport = next((name for name, value in IMAGE_TYPES.items() if value == offers[0].message_type), None)
+        if message_type not in IMAGE_TYPES.values():
+            remedy = "publish that type, or remap the topic"
+        else:
+            remedy = f"set image_transport:={transport}" if transport else "it carries no images; choose another topic"
+        return f"{ours}, but {theirs}: the types differ; {remedy}"
+    if fitting and reliable and not any(offer.reliable for offer in fitting):
+        return (
+            f"{ours}, but {theirs}: best effort cannot serve a reliable subscription; "
+            "set reliability:=auto or best_effort"
+        )
+    return None
 
 
 def explain_silence(
@@ -74,21 +123,13 @@ def explain_silence(
         offers: publishers of the topic.
         image_topics: other topics with images, as "name (type)".
     """
-    quality = "reliable" if reliable else "best effort"
-    waiting = f"no image on {topic} ({message_type}, {quality}, volatile) yet"
+    mismatch = explain_mismatch(topic, message_type, reliable, offers)
+    if mismatch is not None:
+        return f"no image arrives: {mismatch}"
+    waiting = f"no image arrives on {topic} ({message_type}, {'reliable' if reliable else 'best effort'})"
     if not offers:
         others = f"; there are images on {', '.join(image_topics)}" if image_topics else ""
         return f"{waiting}: nobody publishes it{others}. Remap with -r image:=TOPIC or image:=TOPIC of the launch file"
-    foreign = sorted({offer.message_type for offer in offers} - {message_type})
-    if foreign and all(offer.message_type != message_type for offer in offers):
-        transport = next((name for name, value in IMAGE_TYPES.items() if value == foreign[0]), None)
-        remedy = f"set image_transport:={transport}" if transport else "it carries no images; choose another topic"
-        return f"{waiting}: its publisher {offers[0].node} sends {foreign[0]}; {remedy}"
-    if reliable and not any(offer.reliable for offer in offers):
-        return (
-            f"{waiting}: its publisher {offers[0].node} offers best effort only, which cannot serve a reliable "
-            "subscription; set reliability:=auto or best_effort"
-        )
     return (
         f"{waiting}, although {', '.join(offer.node for offer in offers)} publishes it with a matching quality of "
         "service: it is paused, or large images get lost on the way (set FASTDDS_DEFAULT_PROFILES_FILE to the "
@@ -102,6 +143,6 @@ def image_topics(node: Node, besides: str) -> list[str]:
     found = []
     for name, types in node.get_topic_names_and_types():
         foreign = name != besides and types[0] in IMAGE_TYPES.values()
-        if foreign and any(offer.node != own for offer in image_offers(node, name)):
+        if foreign and any(offer.node != own for offer in publisher_offers(node, name)):
             found.append(f"{name} ({types[0]})")
     return found[:5]

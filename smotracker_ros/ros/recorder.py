@@ -22,7 +22,7 @@ from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
 from smotracker_ros.ros.parameters import NodeParameter, declare
 from smotracker_ros.ros.process import INTERRUPTIONS, run_process
-from smotracker_ros.ros.qos import image_offers, result_profile, subscription_profile, wants_reliable
+from smotracker_ros.ros.qos import publisher_offers, result_profile, subscription_profile, wants_reliable
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.sinks import MotWriter, OverlayWriter, SinkError
@@ -93,7 +93,7 @@ class Recorder(Node):
         """
         if self._image_subscription is None and not all(self._matched.values()):
             return
-        reliable = wants_reliable("auto", True, image_offers(self, self.resolve_topic_name("image")))
+        reliable = wants_reliable("auto", True, publisher_offers(self, self.resolve_topic_name("image")))
         if self._image_subscription is not None:
             if reliable == self._reliable:
                 return

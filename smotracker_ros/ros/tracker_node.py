@@ -29,7 +29,7 @@ from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import (
     IMAGE_TYPES,
     explain_silence,
-    image_offers,
+    publisher_offers,
     image_topics,
     result_profile,
     subscription_profile,
@@ -207,7 +207,7 @@ class TrackerNode(LifecycleNode):
         compressed = self._options["image_transport"] == "compressed"
         every_frame = self._options["on_overload"] == "every_frame"
         self._reliable = wants_reliable(
-            self._options["reliability"], every_frame, image_offers(self, self.resolve_topic_name("image"))
+            self._options["reliability"], every_frame, publisher_offers(self, self.resolve_topic_name("image"))
         )
         self._image_subscription = self.create_subscription(
             CompressedImage if compressed else Image,
@@ -237,7 +237,7 @@ class TrackerNode(LifecycleNode):
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say why when nothing arrives."""
         topic = self.resolve_topic_name("image")
-        offers = image_offers(self, topic)
+        offers = publisher_offers(self, topic)
         every_frame = self._options["on_overload"] == "every_frame"
         if offers and wants_reliable(self._options["reliability"], every_frame, offers) != self._reliable:
             self._subscribe()

@@ -10,7 +10,14 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from smotracker_ros.ros.diagnostics import Health
 from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.images import to_stamp
-from smotracker_ros.ros.qos import Offer, explain_silence, subscription_profile, wants_reliable
+from smotracker_ros.ros.qos import (
+    Offer,
+    explain_mismatch,
+    explain_silence,
+    subscription_profile,
+    wants_latched,
+    wants_reliable,
+)
 from smotracker_ros.tracks import Tracks
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -56,6 +63,19 @@ def test_reliability(reliability: str, prefer: bool, offers: list[Offer], expect
     assert wants_reliable(reliability, prefer, offers) is expected
 
 
+def test_the_last_message_is_asked_for_only_if_all_publishers_keep_it() -> None:
+    keeper = Offer("/camera", IMAGE, reliable=True, latched=True)
+    assert wants_latched([keeper, keeper])
+    assert not wants_latched([keeper, PLAYER])
+    assert not wants_latched([])
+    assert subscription_profile(True, 1, latched=True).durability == DurabilityPolicy.TRANSIENT_LOCAL
+
+
+def test_nothing_is_said_where_nothing_is_wrong() -> None:
+    assert explain_mismatch("/image", IMAGE, False, []) is None
+    assert explain_mismatch("/image", IMAGE, True, [CAMERA, PLAYER]) is None
+
+
 def test_subscriptions_are_volatile() -> None:
     profile = subscription_profile(False, 0)
     assert profile.durability == DurabilityPolicy.VOLATILE and profile.depth == 1
@@ -69,7 +89,7 @@ def test_subscriptions_are_volatile() -> None:
         (False, [], ["/camera/image_raw (x)"], ["there are images on /camera/image_raw"]),
         (False, [Offer("/camera", COMPRESSED, False)], [], ["/camera sends", "image_transport:=compressed"]),
         (False, [Offer("/talker", "std_msgs/msg/String", True)], [], ["carries no images"]),
-        (True, [CAMERA], [], ["/camera offers best effort only", "reliability:=auto"]),
+        (True, [CAMERA], [], ["/camera sends", "best effort, volatile", "reliability:=auto"]),
         (False, [CAMERA], [], ["/camera publishes it", "fastdds.xml"]),
         (True, [CAMERA, PLAYER], [], ["paused"]),
     ],
