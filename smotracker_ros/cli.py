@@ -34,7 +34,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.video.base", "SourceError"),
     ("smotracker_ros.video.pending", "SinkError"),
     ("smotracker_ros.detection.yolo", "DetectorError"),
-    ("smotracker_ros.masklets.model", "ModelError"),
+    ("smotracker_ros.masklets.checkpoints", "ModelError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
     ("smotracker_ros.evaluation.comparison", "ComparisonError"),

@@ -13,9 +13,15 @@ from smotracker_ros.frames import Frame
 from smotracker_ros.settings import SettingsError, TrackerSettings
 from smotracker_ros.tracker import SmoTracker
 
+# A masklet is an object from its prompt on, and stays one whatever happens
+_FIRST_FRAME: Mapping[str, Any] = {"prompts": "first_frame", "confirmations": 1, "least_travel": 0.0}
+
 PRESETS: dict[str, Mapping[str, Any]] = {
     # YOLOv10 at clip boundaries, as the published Y-SMOTracker
     "y-smotracker": {},
+    # What follows only the targets of the first frame: the same detector and windows, nothing else of this project
+    "sam2": {**_FIRST_FRAME, "memory_policy": "fifo"},
+    "samurai": {**_FIRST_FRAME, "memory_policy": "motion_aware", "mask_choice": "motion_aware"},
 }
 
 
@@ -44,8 +50,8 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
     import torch
 
     from smotracker_ros.detection.yolo import YoloDetector
+    from smotracker_ros.masklets.checkpoints import load_network
     from smotracker_ros.masklets.memory import POLICIES
-    from smotracker_ros.masklets.model import load_network
     from smotracker_ros.masklets.propagator import Propagator
 
     device = settings.device

@@ -77,6 +77,17 @@ class TrackerSettings:
         "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree.",
         choices=("fifo", "motion_aware"),
     )
+    mask_choice: str = _setting(
+        "network",
+        "Which of the masks that SAM2 offers is taken: the one that it rates highest, or SAMURAI's choice, in which a "
+        "Kalman filter has a say.",
+        choices=("network", "motion_aware"),
+    )
+    prompts: str = _setting(
+        "every_clip",
+        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
+        choices=("every_clip", "first_frame"),
+    )
     device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
     clip_length: int = _setting(
         12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600

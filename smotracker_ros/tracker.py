@@ -15,6 +15,7 @@ from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
+from smotracker_ros.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
@@ -53,6 +54,7 @@ class SmoTracker:
         self._camera = CameraMotion()
         self._clutter = ClutterMap()
         self._crossings = Crossings()
+        self._mask_choice = MotionAwareChoice()
         self._targets: dict[int, Target] = {}
         self._next_id = 1
         self.cues = CueBook()
@@ -108,6 +110,7 @@ class SmoTracker:
         self._camera.reset()
         self._clutter = ClutterMap()
         self._crossings.reset()
+        self._mask_choice.reset()
         self._duplicates.clear()
         self.cues.reset()
         self._last_timestamp = None
@@ -157,20 +160,32 @@ class SmoTracker:
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
         live = [target for target in self._targets.values() if target.is_live]
+        chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(
             frame,
             [target.id for target in live],
             {target.id: Guess(target.motion.center, target.longer_side) for target in live},
-            lambda identity, box: self._targets[identity].agrees(box),
-            frozen=self._crossings.unsettled,
+            self._agreement,
+            frozen=() if self._first_frame_only else self._crossings.unsettled,
+            choose=self._mask_choice.choose if chooses else None,
         )
         for target in live:
-            self._look(target, masklets[target.id], seconds)
+            self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
+
+    @property
+    def _first_frame_only(self) -> bool:
+        """Whether masklets are left to themselves once they are started."""
+        return self._settings.prompts == "first_frame"
+
+    def _agreement(self, identity: int, box: FloatArray) -> float:
+        """Agreement of a mask's tight box with the expected motion in [0, 1]."""
+        chosen = self._mask_choice.agreement(identity, box)
+        return chosen if self._first_frame_only else min(chosen, self._targets[identity].agrees(box))
 
     @staticmethod
-    def _look(target: Target, masklet: Masklet, seconds: float, prompted: bool = False) -> None:
+    def _look(target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
         target.quality = masklet.predicted_iou
-        if masklet.box is not None and (prompted or target.agrees(masklet.box) > 0):
+        if masklet.box is not None and (ungated or target.agrees(masklet.box) > 0):
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
     def _follow_cues(self, frame: Frame, cues: Sequence[DueCue]) -> None:
@@ -191,11 +206,13 @@ class SmoTracker:
                 target.restart(due.box)
                 prompts[target.id] = due.box
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
-            self._look(self._targets[identity], masklet, 0.0, prompted=True)
+            self._look(self._targets[identity], masklet, 0.0, ungated=True)
             self.cues.answer(self._targets[identity])
 
     def _clip_starts(self) -> bool:
         """Whether the detector runs on this frame."""
+        if self._first_frame_only:
+            return not self._targets
         since = self._since_detector
         if since is None or since >= self._settings.clip_length:
             return True
@@ -254,7 +271,7 @@ class SmoTracker:
         if prompts:
             for identity, masklet in self._propagator.prompt(frame, prompts).items():
                 target = self._targets[identity]
-                self._look(target, masklet, 0.0, prompted=True)
+                self._look(target, masklet, 0.0, ungated=True)
                 if target.mask_box is not None:
                     target.margins = box_margins(prompts[identity], target.mask_box)
                     if target.age == 0 and target.travel.longest == 0:
@@ -338,7 +355,7 @@ class SmoTracker:
             if target.is_clutter(settings):
                 self._clutter.add(target.box)
                 target.state = TrackState.REMOVED
-            if target.is_live and target.mask is None:
+            if target.is_live and target.mask is None and not self._first_frame_only:
                 x, y = target.motion.center
                 outside = not (0 <= x < frame.width and 0 <= y < frame.height)
                 if outside or target.seconds_unseen > _UNSEEN_LIMIT:
@@ -354,6 +371,7 @@ class SmoTracker:
         self._propagator.drop(removed)
         for identity in removed:
             del self._targets[identity]
+        self._mask_choice.keep(self._targets)
 
 
 def _detection_side(found: Detections, appearance: FloatArray, indices: np.ndarray) -> Side:

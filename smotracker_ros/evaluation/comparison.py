@@ -24,8 +24,8 @@ from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
+from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
-from smotracker_ros.masklets.model import load_network
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import PRESETS, build_tracker, load_settings
 from smotracker_ros.video.pending import pending_path

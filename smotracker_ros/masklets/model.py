@@ -1,4 +1,4 @@
-"""The SAM2 network: building it from a checkpoint, and its four steps as plain functions of tensors.
+"""The SAM2 network: its four steps as plain functions of tensors.
 
 The official `sam2` package is composed, not patched: :class:`MaskletNetwork` calls the parts of an unmodified
 ``SAM2Base`` (image encoder, memory attention, prompt encoder with mask decoder, memory encoder) on a batch of objects,
@@ -7,41 +7,18 @@ each with its own memories. Training and the online propagator share it.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
-PACKAGE = Path(__file__).resolve().parent.parent
-NANO_CONFIG = Path(__file__).resolve().parent / "nano.yaml"
-NANO_WEIGHTS = PACKAGE / "weights" / "sam2_nano.pt"
-
 # ImageNet statistics, as every SAM2 checkpoint expects
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-
-# As `build_sam2_video_predictor` sets them for official checkpoints
-_POSTPROCESSING = {
-    "model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability": True,
-    "model.sam_mask_decoder_extra_args.dynamic_multimask_stability_delta": 0.05,
-    "model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh": 0.98,
-    "model.binarize_mask_from_pts_for_mem_enc": True,
-}
-
-# First-stage width and number of blocks of the image encoder tell the official sizes apart
-_OFFICIAL_SIZES = {(96, 12): "t", (96, 16): "s", (112, 24): "b+", (144, 48): "l"}
-
-
-class ModelError(RuntimeError):
-    """Weights that cannot be used; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +60,23 @@ class Memories:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """All masks that the decoder offers for each object of a batch.
+
+    Attributes:
+        low: mask logits at a quarter of the input's resolution, BMhw.
+        high: mask logits at the input's resolution, BMHW.
+        predicted_iou: estimates of each mask's IoU, BM.
+        pointers: the object pointer that goes with each mask, BMC.
+    """
+
+    low: Tensor
+    high: Tensor
+    predicted_iou: Tensor
+    pointers: Tensor
+
+
+@dataclass(frozen=True)
 class Decoded:
     """Masks of a batch of objects.
 
@@ -92,6 +86,7 @@ class Decoded:
         predicted_iou: the network's own estimate of each mask's IoU, (B,).
         pointer: object pointers, BC.
         object_score: logit of the object being visible at all, (B,).
+        candidates: all masks, if they were asked for.
     """
 
     low: Tensor
@@ -99,6 +94,7 @@ class Decoded:
     predicted_iou: Tensor
     pointer: Tensor
     object_score: Tensor
+    candidates: Candidates | None = None
 
 
 class MaskletNetwork:
@@ -183,7 +179,14 @@ class MaskletNetwork:
         )
         return mixed.permute(1, 2, 0).reshape(batch, channels, height, width)
 
-    def decode(self, conditioned: Tensor, features: ImageFeatures, boxes: Tensor | None, first: bool = True) -> Decoded:
+    def decode(
+        self,
+        conditioned: Tensor,
+        features: ImageFeatures,
+        boxes: Tensor | None,
+        first: bool = True,
+        every_mask: bool = False,
+    ) -> Decoded:
         """Masks from conditioned features, following the boxes if given.
 
         Args:
@@ -191,6 +194,7 @@ class MaskletNetwork:
             features: of the same batch.
             boxes: prompts, xyxy in input pixels, float32 (B, 4), or None.
             first: whether a prompt starts objects (True) or corrects known ones.
+            every_mask: also return the masks that the network rates lower.
         """
         prompt: dict[str, Tensor] | None = None
         prior: Tensor | None = None
@@ -204,10 +208,32 @@ class MaskletNetwork:
             for level, size in zip(features.levels[:-1], features.sizes[:-1], strict=True)
         ]
         multimask = self.model._use_multimask(boxes is not None and first, prompt)
-        _, _, ious, low, high, pointer, score = self.model._forward_sam_heads(
-            conditioned, prompt, prior, fine, multimask
-        )
-        return Decoded(low, high, ious.max(dim=1).values, pointer, score[:, 0])
+        tokens: list[Tensor] = []
+        with contextlib.ExitStack() as stack:
+            if every_mask:
+                # the heads return the pointer of the best-rated mask alone; the others' tokens pass by here
+                decoder = self.model.sam_mask_decoder
+                hook = decoder.register_forward_hook(lambda module, given, output: tokens.append(output[2]))
+                stack.callback(hook.remove)
+            all_low, all_high, ious, low, high, pointer, score = self.model._forward_sam_heads(
+                conditioned, prompt, prior, fine, multimask
+            )
+        candidates = None
+        if every_mask:
+            pointers = self._pointers(tokens[0], score).expand(-1, ious.shape[1], -1)
+            candidates = Candidates(all_low, all_high, ious, pointers)
+        return Decoded(low, high, ious.max(dim=1).values, pointer, score[:, 0], candidates)
+
+    def _pointers(self, tokens: Tensor, score: Tensor) -> Tensor:
+        """Object pointers BMC of mask tokens BMC, as the stock heads make them from the best mask's token."""
+        model = self.model
+        pointers = model.obj_ptr_proj(tokens)
+        if model.pred_obj_scores:
+            visible = (score.sigmoid() if model.soft_no_obj_ptr else (score > 0).float())[:, None]
+            if model.fixed_no_obj_ptr:
+                pointers = visible * pointers
+            pointers = pointers + (1 - visible) * model.no_obj_ptr
+        return pointers
 
     def memorise(self, features: ImageFeatures, high: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
         """Memory of a frame, BDhw.
@@ -238,106 +264,3 @@ class MaskletNetwork:
         inside_x = (centers > boxes[:, 0:1]) & (centers < boxes[:, 2:3])
         inside_y = (centers > boxes[:, 1:2]) & (centers < boxes[:, 3:4])
         return ((inside_y[:, :, None] & inside_x[:, None, :]).float() * 8 - 4)[:, None]
-
-
-def instantiate_config(config: Path, image_size: int = 0, official: bool = False) -> SAM2Base:
-    """Build a ``SAM2Base`` with random weights from one of SAM2's YAML files.
-
-    Args:
-        config: YAML file with a `model` section.
-        image_size: side of the input in pixels; 0 keeps the file's.
-        official: apply the inference settings of the stock video predictor.
-    """
-    options = OmegaConf.load(config)
-    options.model._target_ = "sam2.modeling.sam2_base.SAM2Base"
-    if image_size:
-        options.model.image_size = image_size
-    if official:
-        for key, value in _POSTPROCESSING.items():
-            OmegaConf.update(options, key, value, force_add=True)
-    return instantiate(options.model, _recursive_=True)
-
-
-def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tuple[str, Path]:
-    """Find the YAML file that fits a state dictionary by its keys and shapes.
-
-    Returns:
-        Name of the model and path of its configuration.
-
-    Raises:
-        ModelError: if it is neither our nano model nor SAM 2.0/2.1 t, s, b+ or l.
-    """
-    stem = state.get("image_encoder.trunk.patch_embed.proj.weight")
-    if stem is None:
-        raise ModelError(f"{source} is not a SAM2 checkpoint: it has no image_encoder.trunk.patch_embed.proj.weight")
-    blocks = len({key.split(".")[3] for key in state if key.startswith("image_encoder.trunk.blocks.")})
-    if (stem.shape[0], blocks) == (32, 7):
-        return "sam2-nano", NANO_CONFIG
-    size = _OFFICIAL_SIZES.get((int(stem.shape[0]), blocks))
-    if size is None:
-        raise ModelError(
-            f"{source} has an image encoder of width {stem.shape[0]} with {blocks} blocks; that is no SAM2 size known "
-            "here (t, s, b+, l, nano). Use an official checkpoint or train one with `smotracker train masklets`"
-        )
-    import sam2
-
-    version = "2.1" if "obj_ptr_tpos_proj.weight" in state else "2"
-    folder = Path(sam2.__path__[0]) / "configs" / f"sam{version}"
-    return f"sam{version}-hiera-{size}", folder / f"sam{version}_hiera_{size}.yaml"
-
-
-def load_network(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> MaskletNetwork:
-    """Load a SAM2 checkpoint for inference.
-
-    Args:
-        weights: official or nano checkpoint, `{"model": state_dict}`; None: the embedded nano model.
-        image_size: side of the input in pixels; 0: 256 for official checkpoints, 128 for nano.
-        device: torch device.
-
-    Raises:
-        ModelError: if the file is missing, broken, or fits no known configuration.
-    """
-    path = weights or NANO_WEIGHTS
-    content = read_checkpoint(path)
-    state: dict[str, Tensor] = {key: value.float() for key, value in content["model"].items()}
-    name, config = config_for(state, str(path))
-    nano = config == NANO_CONFIG
-    model = instantiate_config(config, image_size or (0 if nano else 256), official=not nano)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{path} looks like {name} but does not fit it ({str(error).splitlines()[1].strip()[:200]}); "
-            "download the checkpoint again or use one that was saved unchanged"
-        ) from error
-    model.requires_grad_(False)
-    extra = content.get("smotracker", {})
-    return MaskletNetwork(
-        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False))
-    )
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read `{"model": state_dict, ...}` without running code from the file.
-
-    Raises:
-        ModelError: if the file is missing, broken or of another layout.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such weight file; give an existing SAM2 checkpoint or leave the setting empty")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise ModelError(
-            f"{path} cannot be read as a checkpoint ({reason}); it may be truncated: fetch it again"
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise ModelError(f'{path} is not a SAM2 checkpoint: these hold a dictionary with the key "model"')
-    return content
-
-
-def file_checksum(path: Path) -> str:
-    """First 16 hexadecimal digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -11,14 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers
+from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
 from smotracker_ros.masklets.windows import (
@@ -142,6 +141,7 @@ class Propagator:
         guesses: Mapping[int, Guess] | None = None,
         motion_score: MotionScore | None = None,
         frozen: Collection[int] = (),
+        choose: MaskChoice | None = None,
     ) -> dict[int, Masklet]:
         """Advance to the next frame and propagate objects to it.
 
@@ -151,6 +151,7 @@ class Propagator:
             guesses: where objects are expected; without one, where it was last seen.
             motion_score: agreement of a mask with the expected motion; None: any agrees.
             frozen: objects that remember nothing of this frame if the policy is selective.
+            choose: picks one of the masks that the network offers; None: the one that it rates highest.
 
         Returns:
             A masklet per propagated object.
@@ -179,8 +180,10 @@ class Propagator:
             members += group
         views = [indices[chosen.index(identity)] for identity in members]
         features = self._views.features.select(views)
-        decoded = self.network.decode(torch.cat(conditioned), features, None)
+        decoded = self.network.decode(torch.cat(conditioned), features, None, every_mask=choose is not None)
         places = [windows[view] for view in views]
+        if choose is not None:
+            decoded = choose_masks(decoded, members, places, choose)
         result = self._finish(frame, members, places, features, decoded, False, motion_score, frozen)
         return {identity: result[identity] for identity in chosen}
 
@@ -366,31 +369,3 @@ class Propagator:
                 entry = Entry(self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone())
                 self._objects[ids[index]].bank.write(entry, prompted)
         return result
-
-
-def keep_object(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Remove specks: keep the strongest connected piece and those at least a third as large.
-
-    Args:
-        logits: float32 (S, S).
-
-    Returns:
-        Logits with the removed pieces set below 0; the same array if there was one piece only.
-    """
-    mask = (logits > 0).astype(np.uint8)
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count <= 2:
-        return logits
-    # only the rectangle of all pieces is weighed: masks are small
-    pieces = statistics[1:]
-    x1, y1 = pieces[:, cv2.CC_STAT_LEFT].min(), pieces[:, cv2.CC_STAT_TOP].min()
-    x2 = (pieces[:, cv2.CC_STAT_LEFT] + pieces[:, cv2.CC_STAT_WIDTH]).max()
-    y2 = (pieces[:, cv2.CC_STAT_TOP] + pieces[:, cv2.CC_STAT_HEIGHT]).max()
-    labels, region = labels[y1:y2, x1:x2], logits[y1:y2, x1:x2]
-    areas = pieces[:, cv2.CC_STAT_AREA]
-    strength = np.bincount(labels.ravel(), weights=np.maximum(region, 0).ravel(), minlength=count)[1:]
-    best = int(strength.argmax())
-    kept = (areas >= areas[best] / 3) | (np.arange(count - 1) == best)
-    result = np.minimum(logits, np.float32(-1.0))
-    np.copyto(result[y1:y2, x1:x2], region, where=np.append(False, kept)[labels])
-    return result

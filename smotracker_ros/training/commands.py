@@ -103,7 +103,7 @@ def measure_masklets(
     """Box IoU 1, 5, 10 and 30 frames after a single prompt."""
     import cv2
 
-    from smotracker_ros.masklets.model import load_network
+    from smotracker_ros.masklets.checkpoints import load_network
     from smotracker_ros.training.clips import read_clips
     from smotracker_ros.training.quality import masklet_quality
 

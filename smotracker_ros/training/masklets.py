@@ -20,15 +20,8 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from smotracker_ros.masklets.model import (
-    NANO_CONFIG,
-    Decoded,
-    ImageFeatures,
-    MaskletNetwork,
-    Memories,
-    instantiate_config,
-    read_checkpoint,
-)
+from smotracker_ros.masklets.checkpoints import NANO_CONFIG, instantiate_config, read_checkpoint
+from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork, Memories
 from smotracker_ros.training.masklet_samples import SequenceStream
 from smotracker_ros.training.track_crops import write_track_crops
 

@@ -20,8 +20,8 @@ from smotracker_ros.evaluation.peer_environment import (
 from smotracker_ros.evaluation.peers import PEERS, PeerTracker, PeerUnavailableError
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
+from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
-from smotracker_ros.masklets.model import load_network
 from smotracker_ros.masklets.propagator import Propagator
 
 FRAMES = 12

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from smotracker_ros.masklets.model import (
+from smotracker_ros.masklets.checkpoints import (
     NANO_CONFIG,
     NANO_WEIGHTS,
     ModelError,

@@ -5,9 +5,11 @@ import pytest
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import pairwise_iou
+from smotracker_ros.masklets.checkpoints import load_network
+from smotracker_ros.masklets.masks import keep_object
 from smotracker_ros.masklets.memory import MOTION_AWARE
-from smotracker_ros.masklets.model import MaskletNetwork, load_network
-from smotracker_ros.masklets.propagator import Guess, Propagator, keep_object
+from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.propagator import Guess, Propagator
 
 
 @pytest.fixture(scope="module")

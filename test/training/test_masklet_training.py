@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from smotracker_ros.masklets.model import Decoded, load_network
+from smotracker_ros.masklets.checkpoints import load_network
+from smotracker_ros.masklets.model import Decoded
 from smotracker_ros.training.masklet_samples import SequenceSampler
 from smotracker_ros.training.masklets import MaskletTraining, mask_losses, train_masklets
 from smotracker_ros.training.scene_files import write_scene

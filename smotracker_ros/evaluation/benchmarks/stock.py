@@ -26,8 +26,9 @@ from smotracker_ros.evaluation.benchmarks.clips import Discs
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, alternate, paired_ratio, significant
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, box_centers
+from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO, Entry
-from smotracker_ros.masklets.model import MaskletNetwork, instantiate_config, load_network
+from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
 from smotracker_ros.masklets.windows import cut, whole_frame
 

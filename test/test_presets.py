@@ -1,0 +1,63 @@
+"""Presets: what each does with targets of the first frame, and with those that come later."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.presets import PRESETS, build_tracker, load_settings
+from smotracker_ros.settings import SettingsError
+from smotracker_ros.tracks import TrackState
+
+LATE = 20
+
+
+def sky(index: int) -> Frame:
+    """Two hot blobs in an infrared sky; the second enters at frame LATE."""
+    generator = np.random.default_rng(index)
+    image = np.full((256, 320), 70.0) + np.linspace(-15, 15, 256)[:, None] + generator.normal(0, 1.5, (256, 320))
+    places = [(60 + 2 * index, 80.0)] + ([(250 - 2 * (index - LATE), 170.0)] if index >= LATE else [])
+    y, x = np.mgrid[0:256, 0:320]
+    for cx, cy in places:
+        image += 130 * np.exp(-(((x - cx) / 5.5) ** 4 + ((y - cy) / 3.5) ** 4))
+    return Frame(np.repeat(np.clip(image, 0, 255).astype(np.uint8)[..., None], 3, axis=2), index * 33_333_333, index)
+
+
+@pytest.mark.parametrize("preset", ["y-smotracker", "sam2", "samurai"])
+def test_only_smotracker_finds_what_enters_late(preset: str) -> None:
+    tracker = build_tracker(load_settings(preset))
+    seen: Counter[int] = Counter()
+    late = 0
+    for index in range(60):
+        for track in tracker.update(sky(index)).reported:
+            seen[track.id] += 1
+            late += bool(track.box[1] > 140)
+    if preset == "y-smotracker":
+        assert len(seen) == 2 and late > 25
+        assert tracker.detector_passes >= 5
+    else:
+        assert seen == {1: 60}, "the target of the first frame, on every frame, from the first one on"
+        assert late == 0 and tracker.detector_passes == 1
+
+
+def test_first_frame_prompts_wait_for_the_first_detections_and_keep_what_goes_out_of_sight() -> None:
+    tracker = build_tracker(load_settings("sam2"))
+    blank = np.full((256, 320, 3), 70, np.uint8)
+    for index in range(3):
+        assert tracker.update(Frame(blank, index * 33_333_333, index)).detector_ran
+    times = [33_333_333 * number for number in range(3, 63)]
+    assert tracker.update(Frame(sky(0).image, times[0], 3)).reported
+    hidden = [tracker.update(Frame(blank, time, number)) for number, time in enumerate(times[1:40], start=4)]
+    assert all(not tracks.detector_ran for tracks in hidden)
+    assert [track.state for track in hidden[-1]] == [TrackState.CONFIRMED]
+    assert tracker.detector_passes == 4
+    tracker.reset()
+    assert tracker.update(Frame(sky(0).image, times[41], 50)).detector_ran
+
+
+def test_presets_have_allowed_settings_and_an_unknown_one_is_refused() -> None:
+    for name in PRESETS:
+        assert load_settings(name).replace({}) == load_settings(name)
+    with pytest.raises(SettingsError, match=r"unknown preset 'sam3'; there are: .*sam2, samurai"):
+        load_settings("sam3")
