@@ -1,0 +1,198 @@
+"""A recorded bag through the tracker, without ROS: a copy of the bag with the results in it.
+
+The results are those of the node with `on_overload: every_frame`. A run that was interrupted or killed goes on where it
+was: a journal beside the output holds the results so far and the tracker's state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rosbags.interfaces import Connection
+
+import smotracker_ros
+from smotracker_ros.frames import FrameError
+from smotracker_ros.offline.journal import Journal
+from smotracker_ros.offline.snapshot import Run, SnapshotError
+from smotracker_ros.presets import build_tracker
+from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.tracks import Tracks
+from smotracker_ros.video.bag_copy import copy_messages, new_bag, storage_of
+from smotracker_ros.video.bags import BagSource, open_bag, storage_files
+from smotracker_ros.video.base import SourceError
+from smotracker_ros.video.pending import SinkError
+from smotracker_ros.video.result_messages import RESULT_TYPES, ResultMessages
+
+COMMIT_SECONDS = 5.0
+"""So much work is lost at most when the process is killed."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to do with a bag.
+
+    Attributes:
+        source: folder of the bag, or one of its files.
+        output: folder of the new bag.
+        settings: of the tracker.
+        topic: image topic; None: the only one.
+        namespace: of the result topics.
+        masks: whether the label images are written, too.
+        storage: "mcap", "sqlite3", or "" for the source's.
+    """
+
+    source: Path
+    output: Path
+    settings: TrackerSettings
+    topic: str | None = None
+    namespace: str = "/"
+    masks: bool = True
+    storage: str = ""
+
+    @property
+    def journal(self) -> Path:
+        """File that an interrupted run goes on from."""
+        return self.output.parent / f".{self.output.name}.resume.sqlite"
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Full names of the result topics, by their short ones."""
+        prefix = "/" + self.namespace.strip("/")
+        return {name: f"{prefix.rstrip('/')}/{name}" for name in RESULT_TYPES if self.masks or name != "masks"}
+
+
+@dataclasses.dataclass
+class Summary:
+    """What was done: images tracked, images that could not be used, ids reported, and seconds spent on tracking."""
+
+    images: int = 0
+    broken: int = 0
+    out_of_order: int = 0
+    ids: list[int] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    resumed_at: int = 0
+
+    def add(self, tracks: Tracks) -> None:
+        """Count one image."""
+        self.images += 1
+        known = set(self.ids)
+        self.ids += [track.id for track in tracks.reported if track.id not in known]
+
+
+def process_bag(job: Job, on_image: Callable[[int, int | None], None] = lambda done, total: None) -> Summary:
+    """Track a bag's images and write the new bag.
+
+    Args:
+        job: what to do.
+        on_image: called with the number of image messages that are done, and of all.
+
+    Raises:
+        SourceError: if the bag cannot be read.
+        SinkError: if the output exists already or cannot be written.
+        ModelError: if SAM2 weights cannot be used.
+        DetectorError: if detector weights cannot be used.
+    """
+    if job.output.exists():
+        raise SinkError(f"{job.output} exists already; remove it, or choose another --output")
+    source = BagSource(job.source, job.topic)
+    with open_bag(job.source) as reader:
+        taken = sorted({connection.topic for connection in reader.connections} & set(job.topics.values()))
+    if taken:
+        raise SinkError(f"{job.source} already has {', '.join(taken)}; choose another --namespace for the results")
+    tracker = build_tracker(job.settings)
+    with Journal(job.journal, _description(job, source, tracker)) as journal:
+        summary = _track(job, source, tracker, journal, on_image)
+        _write(job, source, journal)
+        journal.remove()
+    return summary
+
+
+def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, Any]:
+    """Everything that the results depend on."""
+    with open_bag(job.source) as reader:
+        extent = [reader.start_time, reader.end_time, reader.message_count]
+    return {
+        "files": [[file.name, file.stat().st_size] for file in storage_files(job.source)],
+        "extent": extent,
+        "topic": source.topic,
+        "topics": list(job.topics),
+        "settings": dataclasses.asdict(job.settings),
+        "models": dict(tracker.models),
+        "versions": [smotracker_ros.__version__, torch.__version__, np.__version__],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _track(
+    job: Job, source: BagSource, tracker: SmoTracker, journal: Journal, on_image: Callable[[int, int | None], None]
+) -> Summary:
+    """Track the images that are not done yet, and keep their results in the journal."""
+    run, messages = Run(tracker), ResultMessages()
+    if journal.snapshot is not None:
+        try:
+            run.restore(journal.snapshot)
+        except SnapshotError as error:
+            _logger.warning("%s; the bag is tracked from its beginning", error)
+            journal.restart()
+    summary = Summary(**journal.facts)
+    summary.resumed_at = journal.next_number
+    if journal.finished:
+        return summary
+    topics = tuple(job.topics)
+    committed = started = time.monotonic()
+    spent, number = summary.seconds, journal.next_number - 1
+    for image in source.images(journal.next_number, gain=run.gain):
+        number = image.number
+        try:
+            if image.frame is None:
+                summary.broken += 1
+            else:
+                tracks = run.update(image.frame)
+                journal.add(
+                    number, image.received_ns, messages.encode(tracks, image.stamp_ns, image.frame.frame_id, topics)
+                )
+                summary.add(tracks)
+        except FrameError as error:
+            _logger.warning("%s: the image recorded at %d ns is left out: %s", job.source, image.received_ns, error)
+            summary.out_of_order += 1
+        on_image(number + 1, source.length)
+        if time.monotonic() - committed > COMMIT_SECONDS:
+            summary.seconds = spent + time.monotonic() - started
+            journal.commit(number + 1, dataclasses.asdict(summary), run.snapshot())
+            committed = time.monotonic()
+    summary.seconds = spent + time.monotonic() - started
+    journal.commit(number + 1, dataclasses.asdict(summary), None)
+    return summary
+
+
+def _write(job: Job, source: BagSource, journal: Journal) -> None:
+    """Copy the bag with the results from the journal between its messages."""
+    results = journal.results()
+    waiting = next(results, None)
+    number = -1
+
+    def additions(connection: Connection, received_ns: int) -> Mapping[str, bytes]:
+        nonlocal number, waiting
+        if not source.carries_image(connection):
+            return {}
+        number += 1
+        if waiting is None or waiting[0] != number:
+            return {}
+        if waiting[1] != received_ns:
+            raise SourceError(f"{job.source} has changed while it was tracked; run the command again")
+        found, waiting = waiting[2], next(results, None)
+        return {job.topics[name]: data for name, data in found.items()}
+
+    kinds = {full: RESULT_TYPES[name] for name, full in job.topics.items()}
+    with open_bag(job.source) as reader, new_bag(job.output, job.storage or storage_of(job.source)) as writer:
+        copy_messages(reader, writer, kinds, additions)

@@ -1,0 +1,152 @@
+"""Snapshots of a tracker in mid-stream: a run that was killed goes on as if it had not been.
+
+A snapshot holds everything that the tracker knows but its models. It is a pickle that is read by an unpickler of its
+own: only the tracker's own classes, arrays and plain containers are built from it, no function that it names is called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smotracker_ros.frames import AutomaticGain, Frame
+from smotracker_ros.stream import FrameOrder
+from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.tracks import Tracks
+
+# What arrays and containers are made of, besides the tracker's own classes
+_PLAIN = {
+    ("builtins", "set"),
+    ("builtins", "frozenset"),
+    ("builtins", "slice"),
+    ("builtins", "list"),
+    ("builtins", "dict"),
+    ("builtins", "int"),
+    ("builtins", "float"),
+    ("collections", "Counter"),
+    ("collections", "OrderedDict"),
+    ("collections", "defaultdict"),
+    ("collections", "deque"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    # numpy 1.26 has them in another place
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+}
+# Parts of the package that no tracker's state holds, and whose classes write files or start processes
+_FOREIGN = ("cli", "evaluation", "offline", "ros", "training", "video")
+
+
+class SnapshotError(RuntimeError):
+    """A snapshot that cannot be read."""
+
+
+@dataclass
+class Run:
+    """A tracker in mid-stream, with what has to be known of its source.
+
+    Attributes:
+        tracker: the tracker.
+        order: of the images.
+        gain: range of 16-bit images.
+    """
+
+    tracker: SmoTracker
+    order: FrameOrder = field(default_factory=FrameOrder)
+    gain: AutomaticGain = field(default_factory=AutomaticGain)
+
+    def update(self, frame: Frame) -> Tracks:
+        """Track the next frame.
+
+        Raises:
+            OutOfOrderError: if it is not later than the one before; it is left out.
+        """
+        index, anew = self.order.place(frame.timestamp_ns, (frame.height, frame.width))
+        if anew:
+            self.tracker.reset()
+        return self.tracker.update(Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
+
+    def snapshot(self) -> bytes:
+        """Everything that the run knows, without the models."""
+        buffer = io.BytesIO()
+        _Pickler(buffer, self._models()).dump(vars(self))
+        return buffer.getvalue()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go back to where a snapshot was taken; the tracker must have the same models.
+
+        Raises:
+            SnapshotError: if the data are no snapshot, or name anything that a run does not consist of.
+        """
+        try:
+            state = _Unpickler(io.BytesIO(snapshot), self._models()).load()
+            Run(**state)
+        except Exception as error:  # unpickling broken data raises almost anything
+            raise SnapshotError(f"the snapshot of the tracker cannot be read ({error})") from error
+        vars(self).update(state)
+
+    def _models(self) -> dict[str, Any]:
+        """The parts that a snapshot names but does not hold."""
+        return {"detector": self.tracker._detector, "network": self.tracker._propagator.network}
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, models: dict[str, Any]) -> None:
+        super().__init__(file, protocol=5)
+        self._names = {id(model): name for name, model in models.items()}
+
+    def persistent_id(self, obj: Any) -> str | None:
+        return self._names.get(id(obj))
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Tensors as bytes and layout: torch's own way lets a file name functions to call."""
+        if not isinstance(obj, Tensor):
+            return NotImplemented
+        plain = obj.detach().cpu().contiguous().reshape(-1)
+        data = plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        # a repeated element, as `expand` makes them, has no place of its own to be written to
+        strides = None if any(step == 0 for step in obj.stride()) else tuple(obj.stride())
+        return make_tensor, (data, str(obj.dtype).removeprefix("torch."), tuple(obj.shape), strides, str(obj.device))
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, models: dict[str, Any]) -> None:
+        super().__init__(file)
+        self._models = models
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._models[pid]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (__name__, make_tensor.__name__):
+            return make_tensor
+        if (module, name) in _PLAIN:
+            return super().find_class(module, name)
+        package, _, rest = module.partition(".")
+        if package == "smotracker_ros" and rest.split(".")[0] not in _FOREIGN and "." not in name:
+            found = super().find_class(module, name)
+            if isinstance(found, type) and found.__module__ == module:
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a tracker")
+
+
+def make_tensor(
+    data: bytes, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...] | None, device: str
+) -> Tensor:
+    """A tensor from its bytes, with the same layout in memory, so that it takes the same way through the kernels."""
+    kind: Any = getattr(torch, dtype)
+    values = torch.frombuffer(bytearray(data), dtype=kind) if data else torch.empty(0, dtype=kind)
+    values = values.reshape(shape)
+    if strides is None:
+        return values.to(device)
+    tensor = torch.empty_strided(shape, strides, dtype=kind, device=device)
+    return tensor.copy_(values)
