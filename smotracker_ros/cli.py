@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _EXPECTED_ERRORS = (
     ("smotracker_ros.video.base", "SourceError"),
     ("smotracker_ros.video.pending", "SinkError"),
-    ("smotracker_ros.detection.yolo", "DetectorError"),
+    ("smotracker_ros.detection.detections", "DetectorError"),
     ("smotracker_ros.masklets.checkpoints", "ModelError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
@@ -65,6 +65,9 @@ def track(
     source: Annotated[Path, typer.Argument(help="A video file, a folder of images, or a rosbag2.")],
     output: Annotated[Path, typer.Option(help="Folder for tracks.txt, overlay.mp4 and summary.json.")],
     preset: Annotated[str, typer.Option(help="Named set-up of the tracker.")] = "y-smotracker",
+    prompt: Annotated[
+        str | None, typer.Option(help="What to look for, for presets with Grounding DINO: 'drone . bird .'")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
     ] = None,
@@ -77,6 +80,8 @@ def track(
 ) -> None:
     """Track the targets of a video, an image folder or a bag."""
     overrides = dict(parse_override(text) for text in override or [])
+    if prompt is not None:
+        overrides["prompt"] = prompt
     if storage not in ("mcap", "sqlite3"):
         raise typer.BadParameter(f"{storage!r} is neither mcap nor sqlite3", param_hint="--storage")
     from smotracker_ros.video.sources import open_source
@@ -142,6 +147,10 @@ def synthesize(
     typer.echo(f"{frames} frames with {targets} targets written to {output}")
 
 
+_forward(
+    "bag", "smotracker_ros.offline.commands", "bag_app", "Track a bag without ROS: a copy with tracks and masks in it."
+)
+_forward("recover", "smotracker_ros.offline.commands", "recover_app", "Make a complete bag of one that was cut off.")
 _forward("train", "smotracker_ros.training.commands", "app", "Train the embedded models: detector, masklets.")
 _forward(
     "evaluate-model",

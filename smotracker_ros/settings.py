@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Grounding DINO reads 256 tokens, and none is shorter than a character
+_LONGEST_PROMPT = 240
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -42,6 +45,27 @@ def _setting(
 class TrackerSettings:
     """Everything that a preset fixes. Each field's metadata holds description, minimum, maximum, choices, dynamic."""
 
+    detector: str = _setting(
+        "yolo",
+        "Kind of detector: a YOLO of ultralytics, or Grounding DINO, which finds what `prompt` names.",
+        choices=("yolo", "grounding_dino"),
+        dynamic=False,
+    )
+    prompt: str = _setting(
+        "drone . bird . airplane . helicopter .",
+        "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
+    )
+    text_threshold: float = _setting(
+        0.25, "Probability from which a word speaks for its phrase of the prompt.", minimum=0.0, maximum=1.0
+    )
+    grounding_dino_weights: str = _setting(
+        "IDEA-Research/grounding-dino-tiny",
+        "Grounding DINO in transformers' format: a local folder, or a name on the Hugging Face hub.",
+        dynamic=False,
+    )
+    offline: bool = _setting(
+        True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
+    )
     detector_weights: str = _setting(
         "", "YOLO weights (.pt of ultralytics); empty: the embedded YOLOv10n.", dynamic=False
     )
@@ -146,6 +170,11 @@ class TrackerSettings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             check_setting(field, getattr(self, field.name))
+        if not prompt_phrases(self.prompt) or len(self.prompt) > _LONGEST_PROMPT:
+            raise SettingsError(
+                f"prompt must name what to look for in at most {_LONGEST_PROMPT} characters, such as 'drone . bird .', "
+                f"not {self.prompt[:60]!r}"
+            )
 
     def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
         """A copy with some settings changed.
@@ -158,6 +187,12 @@ class TrackerSettings:
         if unknown:
             raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
         return dataclasses.replace(self, **dict(overrides))
+
+
+def prompt_phrases(prompt: str) -> tuple[str, ...]:
+    """The phrases of a prompt in lower case, in order, each once."""
+    phrases = (" ".join(part.split()) for part in prompt.lower().replace("?", ".").split("."))
+    return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:

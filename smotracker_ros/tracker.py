@@ -12,7 +12,7 @@ from smotracker_ros.association.resolve import associate
 from smotracker_ros.clutter import ClutterMap, Landmark
 from smotracker_ros.crossings import Crossings
 from smotracker_ros.cues import Cue, CueBook, DueCue
-from smotracker_ros.detection import Detections, Detector
+from smotracker_ros.detection import Detections, Detector, PromptedDetector
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
 from smotracker_ros.mask_choice import MotionAwareChoice
@@ -75,6 +75,8 @@ class SmoTracker:
         self._propagator.mode = settings.masklet_mode
         self._propagator.window_factor = settings.window_factor
         self._propagator.policy = POLICIES[settings.memory_policy]
+        if isinstance(self._detector, PromptedDetector):
+            self._detector.set_prompt(settings.prompt, settings.text_threshold)
 
     @property
     def models(self) -> dict[str, str]:

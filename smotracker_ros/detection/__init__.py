@@ -1,5 +1,5 @@
 """Detectors: boxes, scores and classes from one frame."""
 
-from smotracker_ros.detection.detections import Detections, Detector
+from smotracker_ros.detection.detections import Detections, Detector, DetectorError, PromptedDetector
 
-__all__ = ["Detections", "Detector"]
+__all__ = ["Detections", "Detector", "DetectorError", "PromptedDetector"]

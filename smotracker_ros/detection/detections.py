@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes
+
+
+class DetectorError(RuntimeError):
+    """Detector weights that cannot be used; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,14 @@ class Detections:
         """No detection."""
         return Detections(as_boxes([]), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
+    def without_duplicates(self, iou: float) -> Detections:
+        """By falling confidence, and of detections that overlap with more than `iou` the most confident only."""
+        if len(self) == 0:
+            return self
+        rectangles = np.column_stack([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]])
+        kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), self.scores.tolist(), 0.0, iou), dtype=np.int64).ravel()
+        return self.select(kept[np.argsort(-self.scores[kept], kind="stable")])
+
 
 class Detector(Protocol):
     """Anything that finds objects in a frame."""
@@ -58,4 +71,17 @@ class Detector(Protocol):
             frame: the frame.
             least_confidence: detections below are left out.
             image_size: longer side in pixels at which the network sees the frame; 0: the detector's choice.
+        """
+
+
+@runtime_checkable
+class PromptedDetector(Protocol):
+    """A detector that finds what a text names."""
+
+    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+        """Look for something else from the next frame on.
+
+        Args:
+            prompt: phrases, each ended by a full stop.
+            text_threshold: probability from which a word of a phrase speaks for it.
         """

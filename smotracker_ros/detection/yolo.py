@@ -18,7 +18,7 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 from ultralytics import YOLO
 from ultralytics import settings as ultralytics_settings
 
-from smotracker_ros.detection.detections import Detections
+from smotracker_ros.detection.detections import Detections, DetectorError
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import as_boxes
 
@@ -27,10 +27,6 @@ EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10
 # Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
 _DUPLICATE_IOU = 0.4
 _MOST_DETECTIONS = 300
-
-
-class DetectorError(RuntimeError):
-    """Detector weights that cannot be used; the message names the file and the remedy."""
 
 
 class YoloDetector:
@@ -107,10 +103,4 @@ class YoloDetector:
         boxes = as_boxes(result.xyxy.cpu().numpy())
         scores = result.conf.cpu().numpy().astype(np.float32)
         classes = result.cls.cpu().numpy().astype(np.int64) + 1
-        if len(boxes) == 0:
-            return Detections.empty()
-        rectangles = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-        kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), 0.0, _DUPLICATE_IOU), dtype=np.int64)
-        kept = kept.ravel()
-        kept = kept[np.argsort(-scores[kept], kind="stable")]
-        return Detections(boxes[kept], scores[kept], classes[kept])
+        return Detections(boxes, scores, classes).without_duplicates(_DUPLICATE_IOU)

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 import smotracker_ros
-from smotracker_ros.detection import Detector
-from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
@@ -27,7 +26,8 @@ from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Propagator
-from smotracker_ros.presets import PRESETS, build_tracker, load_settings
+from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
+from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.video.pending import pending_path
 
 
@@ -103,10 +103,10 @@ def tracker_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-@functools.lru_cache(maxsize=1)
-def _detector(weights: str, device: str) -> YoloDetector:
+@functools.lru_cache(maxsize=2)
+def _detector(settings: TrackerSettings) -> Detector:
     torch.set_flush_denormal(True)
-    return YoloDetector(Path(weights) if weights else None, device)
+    return build_detector(settings)
 
 
 @functools.lru_cache(maxsize=1)
@@ -126,7 +126,7 @@ def prepare_detections(
     """
     torch.set_num_threads(1)
     settings = load_settings(overrides=plan.overrides)
-    detector = _detector(settings.detector_weights, _device(settings.device))
+    detector = _detector(settings)
     for sequence in sequences:
         size = settings.detector_image_size
         step = functools.partial(_report, progress, sequence)
@@ -148,22 +148,29 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
     """
     torch.set_num_threads(1)
     path = plan.output / "tracks" / name / f"{sequence.name}.txt"
-    key = _run_key(plan, name, sequence)
+    try:
+        key = _run_key(plan, name, sequence)
+    except Exception as error:
+        return Run("", error=_reason(error))
     known = _read_run(path)
     if known is not None and known.key == key and not known.error and path.is_file():
         return known
     try:
         run, rows = _track(plan, name, sequence, key)
-    except PeerUnavailableError as error:
-        run, rows = Run(key, error=str(error)), None
     except Exception as error:
-        run, rows = Run(key, error=f"{type(error).__name__}: {error}"), None
+        run, rows = Run(key, error=_reason(error)), None
     if rows is not None:
         with pending_path(path) as temporary:
             temporary.write_text("".join(_lines(rows)), encoding="ascii")
     with pending_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(run)))
     return run
+
+
+def _reason(error: Exception) -> str:
+    """Why a tracker has no row: what is meant for users as it is, anything else with its type."""
+    meant = isinstance(error, PeerUnavailableError | DetectorError)
+    return str(error) if meant else f"{type(error).__name__}: {error}"
 
 
 def score_runs(
@@ -220,7 +227,7 @@ def _note(plan: Plan, name: str) -> str:
 
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
-    detector = _detector(settings.detector_weights, _device(settings.device))
+    detector = _detector(settings)
     network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
@@ -275,13 +282,41 @@ def _lines(rows: TrackRows) -> Iterable[str]:
         yield f"{frame + 1},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.2f},{class_id},-1\n"
 
 
+class _LiveDetector:
+    """A detector that is asked while the tracker runs; like the cached one it counts how often."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.passes = 0
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by number."""
+        return self._detector.class_names
+
+    @property
+    def name(self) -> str:
+        """Name of the model and checksum of its weights."""
+        return self._detector.name
+
+    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
+        """Detections of the frame."""
+        self.passes += 1
+        return self._detector.detect(frame, least_confidence, image_size)
+
+
 def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
     device = _device(settings.device)
-    real = _detector(settings.detector_weights, device)
-    cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
-    detector = CachedDetector(cached, real.class_names, real.name)
+    real = _detector(settings)
     network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, device)
+    if settings.detector == "yolo" or name not in PRESETS:
+        cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
+        detector: _LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
+        seconds_per_pass = cached.seconds_per_frame
+    else:
+        # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
+        detector, seconds_per_pass = _LiveDetector(real), 0.0
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))
     else:
@@ -297,7 +332,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
     )
-    seconds += detector.passes * cached.seconds_per_frame
+    seconds += detector.passes * seconds_per_pass
     return Run(key, len(parts), seconds, detector.passes), joined
 
 

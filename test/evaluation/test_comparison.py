@@ -132,6 +132,21 @@ def test_a_tracker_that_fails_keeps_its_row_and_says_why(
     assert row["sequences"]["scene4"] == rows["bytetrack"]["sequences"]["scene4"]
 
 
+def test_presets_are_rows_and_missing_weights_are_a_reason(
+    sequences: list[EvaluationSequence], cache: Path, tmp_path: Path, tiny_grounding_dino: Path
+) -> None:
+    names = ["sam2", "g-smotracker"]
+    plan = Plan(tmp_path / "without", cache, {"grounding_dino_weights": "nobody/nothing"}, ARGUMENTS)
+    runs = {(name, s.name): run_tracker(plan, name, s) for name in names for s in sequences[1:]}
+    rows = score_runs(plan, names, sequences[1:], runs)
+    assert rows["sam2"]["combined"] is not None and runs["sam2", "scene4"].passes == 1
+    assert rows["g-smotracker"]["combined"] is None
+    assert "weights nobody/nothing are not on this machine; set offline=false" in rows["g-smotracker"]["note"]
+    overrides = {"grounding_dino_weights": str(tiny_grounding_dino), "adaptive_clips": False}
+    run = run_tracker(Plan(tmp_path / "with", cache, overrides, ARGUMENTS), "g-smotracker", sequences[1])
+    assert not run.error and run.passes == 2, "it looks at clip boundaries only"
+
+
 def test_names_of_trackers() -> None:
     assert tracker_names("all") == [*PRESETS, *PEERS]
     assert tracker_names(" ocsort,bytetrack, ocsort") == ["ocsort", "bytetrack"]
