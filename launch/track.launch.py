@@ -2,7 +2,7 @@
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import AnonName, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -29,7 +29,12 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "autostart", default_value="true", description="Activate at once; false: wait for a lifecycle manager."
             ),
-            DeclareLaunchArgument("respawn", default_value="false", description="Start the node again if it dies."),
+            DeclareLaunchArgument("respawn", default_value="true", description="Start the node again if it dies."),
+            DeclareLaunchArgument(
+                "run_id",
+                default_value=[AnonName("run")],
+                description="Name of this run: within it no id is used twice, also when the node is started again.",
+            ),
             DeclareLaunchArgument(
                 "fastdds_profile",
                 default_value=PathJoinSubstitution([share, "config", "fastdds.xml"]),
@@ -49,6 +54,7 @@ def generate_launch_description() -> LaunchDescription:
                     {
                         "preset": LaunchConfiguration("preset"),
                         "image_transport": LaunchConfiguration("image_transport"),
+                        "run_id": ParameterValue(LaunchConfiguration("run_id"), value_type=str),
                         "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
                         "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesisWithPose
@@ -53,12 +54,20 @@ def to_label_message(tracks: Tracks, header: Header) -> Image:
     return to_image(label_image(tracks), header, "mono16")
 
 
-def to_track_array(tracks: Tracks, header: Header) -> TrackArray:
-    """All tracks, also tentative and lost ones."""
+def to_track_array(tracks: Tracks, header: Header, bearings: npt.NDArray[np.float64] | None = None) -> TrackArray:
+    """All tracks, also tentative and lost ones.
+
+    Args:
+        tracks: the tracker's answer to one image.
+        header: of that image, taken over as it is.
+        bearings: (N, 3), unit vectors in the camera's optical frame by track; zero or None: not known.
+    """
+    bearings = np.zeros((len(tracks), 3)) if bearings is None else bearings
     height, width = tracks.image_size
     message = TrackArray(header=header, frame_index=tracks.frame_index, detector_ran=tracks.detector_ran)
-    for track in tracks:
-        message.tracks.append(TrackMessage(box=to_bounding_box(track.box), **track_fields(track, height, width)))
+    for track, bearing in zip(tracks, bearings.tolist(), strict=True):
+        fields = track_fields(track, height, width, tuple(bearing))
+        message.tracks.append(TrackMessage(box=to_bounding_box(track.box), **fields))
     return message
 
 

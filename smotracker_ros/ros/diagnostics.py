@@ -6,11 +6,48 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+import psutil  # type: ignore[import-untyped]
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smotracker_ros.tracks import Tracks, TrackState
+
+DROPS = {
+    "overload": "dropped, overload",
+    "lost": "dropped, lost on the way",
+    "bad image": "dropped, bad image",
+    "out of order": "dropped, out of order",
+    "failure": "dropped, tracking failed",
+}
+"""Reasons for which images are not tracked, and their names in the diagnostics."""
+
+_FAULTS = ("lost", "bad image", "out of order", "failure")
+# Latencies beyond this come from time stamps of another clock
+_LONGEST_LATENCY = 3600.0
+# No more events than this are kept for the rates, however fast they come
+_MOST_EVENTS = 5000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still in order.
+
+    Attributes:
+        warn_latency: seconds from an image's time stamp to its results (99th percentile) from which on to warn.
+        error_latency: the same for an error.
+        warn_drops: share of images that are not tracked from which on to warn.
+        error_drops: the same for an error.
+        silence: seconds without an image after which the state is stale.
+    """
+
+    warn_latency: float
+    error_latency: float
+    warn_drops: float
+    error_drops: float
+    silence: float
 
 
 class Health:
@@ -18,84 +55,136 @@ class Health:
 
     Args:
         name: of the node, shown in the diagnostics.
-        window: number of the last frames over which rates and latencies are taken.
+        window: seconds over which rates, shares and latencies are taken.
     """
 
-    def __init__(self, name: str, window: int = 60) -> None:
-        self._name = name
+    def __init__(self, name: str, window: float = 10.0) -> None:
+        self._name, self._window = name, window
         self._lock = threading.Lock()
-        self._finished: deque[float] = deque(maxlen=window)
-        self._latencies: deque[float] = deque(maxlen=window)
+        self._started = time.monotonic()
+        self._arrivals: deque[float] = deque(maxlen=_MOST_EVENTS)
+        self._finished: deque[tuple[float, float, float | None, bool]] = deque(maxlen=_MOST_EVENTS)
+        self._drops: deque[tuple[float, int]] = deque(maxlen=_MOST_EVENTS)
         self._counts: Counter[str] = Counter()
         self._states: Counter[TrackState] = Counter()
         self._last_problem = ""
-        self._problems_told = 0
+        self._faults_told = 0
+        self._process = psutil.Process()
 
     def received(self) -> None:
         """Count an image message that arrived."""
         with self._lock:
             self._counts["received"] += 1
+            self._arrivals.append(time.monotonic())
 
-    def processed(self, tracks: Tracks, seconds: float) -> None:
-        """Count a frame that was tracked; `seconds` passed since its message arrived."""
+    def processed(self, tracks: Tracks, seconds: float, latency: float | None = None) -> None:
+        """Count a frame that was tracked.
+
+        Args:
+            tracks: the answer.
+            seconds: since its message arrived.
+            latency: since its time stamp; None: the image had none.
+        """
+        usable = latency is not None and -1.0 < latency < _LONGEST_LATENCY
         with self._lock:
             self._counts["processed"] += 1
-            self._finished.append(time.monotonic())
-            self._latencies.append(seconds)
+            entry = time.monotonic(), seconds, latency if usable else None, tracks.detector_ran
+            self._finished.append(entry)
             self._states = Counter(track.state for track in tracks)
 
     def dropped(self, reason: str, number: int = 1) -> None:
-        """Count frames that were not tracked: `reason` is "overload", "lost", "bad image" or "out of order"."""
+        """Count frames that were not tracked; `reason` is a key of :data:`DROPS`."""
         with self._lock:
             self._counts[reason] += number
+            self._drops.append((time.monotonic(), number))
 
     def problem(self, text: str) -> None:
         """Keep the text of the latest problem for the diagnostics."""
         with self._lock:
             self._last_problem = text
 
-    def count(self, what: str) -> int:
-        """How often something was counted since the start."""
-        with self._lock:
-            return self._counts[what]
-
-    def message(self, stamp: Time, queued: int, facts: Mapping[str, str]) -> DiagnosticArray:
+    def message(
+        self, stamp: Time, limits: Limits, queued: int, facts: Mapping[str, object], active: bool = True
+    ) -> DiagnosticArray:
         """The state as a message.
 
         Args:
             stamp: time of the message.
+            limits: from when on to warn.
             queued: frames waiting.
             facts: further names and values, such as the models in use.
+            active: whether images are to be tracked.
         """
         with self._lock:
-            finished, latencies = list(self._finished), sorted(self._latencies)
+            now = time.monotonic()
+            arrivals = [then for then in self._arrivals if now - then <= self._window]
+            finished = [entry for entry in self._finished if now - entry[0] <= self._window]
+            dropped = sum(number for then, number in self._drops if now - then <= self._window)
+            silent = now - self._arrivals[-1] if self._arrivals else None
             counts, states, problem = Counter(self._counts), Counter(self._states), self._last_problem
-        # The rate fades when nothing is processed any more.
-        span = time.monotonic() - finished[0] if len(finished) > 1 else 0.0
+            faults = sum(counts[reason] for reason in _FAULTS)
+            new_faults, self._faults_told = faults - self._faults_told, faults
+        span = max(min(self._window, now - self._started), 1e-3)
+        latencies = [latency for _, _, latency, _ in finished if latency is not None]
+        share = dropped / max(dropped + len(finished), 1)
+        passes = sum(detector_ran for *_, detector_ran in finished)
         values = {
             "frames received": counts["received"],
             "frames processed": counts["processed"],
-            "frame rate [1/s]": f"{(len(finished) - 1) / span:.2f}" if span > 0 else "0.00",
-            "latency median [s]": f"{latencies[len(latencies) // 2]:.3f}" if latencies else "",
-            "latency maximum [s]": f"{latencies[-1]:.3f}" if latencies else "",
-            "dropped, overload": counts["overload"],
-            "dropped, lost on the way": counts["lost"],
-            "dropped, bad image": counts["bad image"],
-            "dropped, out of order": counts["out of order"],
+            "input rate [1/s]": f"{len(arrivals) / span:.2f}",
+            "output rate [1/s]": f"{len(finished) / span:.2f}",
+            "latency p50 [s]": _percentile(latencies, 50),
+            "latency p99 [s]": _percentile(latencies, 99),
+            "processing p50 [s]": _percentile([seconds for _, seconds, _, _ in finished], 50),
+            "processing p99 [s]": _percentile([seconds for _, seconds, _, _ in finished], 99),
+            "dropped share": f"{share:.3f}",
+            **{name: counts[reason] for reason, name in DROPS.items()},
             "frames waiting": queued,
             **{f"tracks {state.name.lower()}": states[state] for state in TrackState if state != TrackState.REMOVED},
+            "detector share": f"{passes / len(finished):.3f}" if finished else "",
+            "memory of the process [MiB]": f"{self._process.memory_info().rss / 2**20:.1f}",
             "last problem": problem,
             **facts,
         }
-        drops = sum(counts[reason] for reason in ("lost", "bad image", "out of order"))
-        level, summary = DiagnosticStatus.OK, "tracking"
-        if not counts["received"]:
-            level, summary = DiagnosticStatus.WARN, "no image has arrived"
-        elif drops > self._problems_told:
-            level, summary = DiagnosticStatus.WARN, f"{drops - self._problems_told} images could not be used"
-        self._problems_told = drops
-        status = DiagnosticStatus(level=level, name=f"{self._name}: tracker", message=summary, hardware_id="")
+        findings = [(DiagnosticStatus.OK, "tracking" if active else "not active")]
+        if active:
+            slowest = float(np.percentile(latencies, 99)) if latencies else 0.0
+            findings += _findings(limits, slowest, share, new_faults, bool(finished), bool(arrivals))
+            findings += _silence(silent, limits.silence, problem)
+        level = max(level for level, _ in findings)
+        status = DiagnosticStatus(level=level, name=f"{self._name}: tracker", hardware_id="")
+        status.message = "; ".join(text for grade, text in findings if grade == level)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = stamp
         return array
+
+
+def _percentile(values: list[float], percent: float) -> str:
+    return f"{float(np.percentile(values, percent)):.3f}" if values else ""
+
+
+def _findings(
+    limits: Limits, latency: float, share: float, faults: int, tracked: bool, arrived: bool
+) -> list[tuple[bytes, str]]:
+    """What is wrong with images that do come, as (level, text)."""
+    found = []
+    if latency >= limits.warn_latency:
+        level = DiagnosticStatus.ERROR if latency >= limits.error_latency else DiagnosticStatus.WARN
+        found.append((level, f"results come {latency:.2f} s after the image was taken"))
+    if share >= limits.warn_drops:
+        level = DiagnosticStatus.ERROR if share >= limits.error_drops else DiagnosticStatus.WARN
+        found.append((level, f"{share:.0%} of the images are not tracked"))
+    if faults:
+        level = DiagnosticStatus.ERROR if arrived and not tracked else DiagnosticStatus.WARN
+        found.append((level, f"{faults} images could not be used"))
+    return found
+
+
+def _silence(silent: float | None, limit: float, problem: str) -> list[tuple[bytes, str]]:
+    """What to say when nothing comes, as (level, text)."""
+    if silent is None:
+        return [(DiagnosticStatus.STALE, f"no image has arrived{': ' * bool(problem)}{problem}")]
+    if silent >= limit:
+        return [(DiagnosticStatus.STALE, f"no image for {silent:.0f} s")]
+    return []

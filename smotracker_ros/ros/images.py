@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from smotracker_ros.frames import Frame, FrameError, UInt8Image
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
 from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS, decode_compressed_image, decode_image
 
 NANOSECONDS = 1_000_000_000
@@ -28,20 +28,24 @@ def to_stamp(nanoseconds: int) -> Time:
     return Time(sec=int(nanoseconds // NANOSECONDS), nanosec=int(nanoseconds % NANOSECONDS))
 
 
-def to_frame(message: Image | CompressedImage, index: int) -> Frame:
+def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain | None = None) -> Frame:
     """The frame that an image message carries.
 
     Args:
         message: raw or compressed image; its header gives the frame's time stamp and frame id.
         index: number of the frame in its stream.
+        gain: range of the stream's 16-bit and floating-point images so far; None: each is stretched for itself.
 
     Raises:
         FrameError: naming the reason, if the message cannot be used.
     """
+    stamp = message.header.stamp
+    if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
+        raise FrameError(f"its time stamp of {stamp.sec} s and {stamp.nanosec} ns is no time")
     if isinstance(message, CompressedImage):
         if "compressedDepth" in message.format:
             raise FrameError("compressedDepth images hold distances, not a picture; use the camera's image topic")
-        pixels = decode_compressed_image(np.frombuffer(message.data, np.uint8))
+        pixels = decode_compressed_image(np.frombuffer(message.data, np.uint8), gain, to_nanoseconds(stamp))
     elif message.encoding in SUPPORTED_ENCODINGS:
         pixels = decode_image(
             message.height,
@@ -50,10 +54,12 @@ def to_frame(message: Image | CompressedImage, index: int) -> Frame:
             message.is_bigendian,
             message.step,
             np.frombuffer(message.data, np.uint8),
+            gain,
+            to_nanoseconds(stamp),
         )
     else:
         pixels = _decode_with_cv_bridge(message)
-    return Frame(pixels, to_nanoseconds(message.header.stamp), index, message.header.frame_id)
+    return Frame(pixels, to_nanoseconds(stamp), index, message.header.frame_id)
 
 
 def _decode_with_cv_bridge(message: Image) -> UInt8Image:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from smotracker_ros.presets import load_settings
+from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.settings import SettingsError, TrackerSettings
 
 
@@ -25,7 +25,7 @@ class NodeParameter:
         minimum: smallest number allowed; None: not a number.
         maximum: largest number allowed.
         choices: strings allowed; empty: any.
-        dynamic: whether it may change while the node runs.
+        dynamic: whether it may change at any time.
     """
 
     name: str
@@ -46,11 +46,94 @@ class NodeParameter:
             raise SettingsError(f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}")
 
 
-def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
-    """What `ros2 param describe` shows; ranges are enforced by rclpy, choices by our own check."""
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.dynamic)
-    if parameter.choices:
-        descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
+PARAMETERS = (
+    NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),
+    NodeParameter("autostart", True, "Configure and activate without being asked by a lifecycle manager."),
+    NodeParameter(
+        "image_transport",
+        "raw",
+        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        choices=("raw", "compressed"),
+    ),
+    NodeParameter(
+        "reliability",
+        "auto",
+        "Delivery asked for images; auto: as the publisher offers.",
+        choices=("auto", "best_effort", "reliable"),
+    ),
+    NodeParameter(
+        "on_overload",
+        "latest",
+        "When images come too fast: skip to the latest, or queue every one.",
+        choices=("latest", "every_frame"),
+    ),
+    NodeParameter(
+        "queue_depth", 0, "Images that may wait; 0: 1 for `latest`, 300 for `every_frame`.", minimum=0, maximum=10000
+    ),
+    NodeParameter(
+        "publish_masks",
+        True,
+        "Publish the label image on `masks` and `masks/compressed` while someone subscribes.",
+        dynamic=True,
+    ),
+    NodeParameter(
+        "cue_seconds",
+        1.0,
+        "How late a cue may come; pictures of that time are kept while somebody publishes `cues`.",
+        minimum=0.0,
+        maximum=10.0,
+        dynamic=True,
+    ),
+    NodeParameter(
+        "rectified",
+        False,
+        "The images have been rectified: bearings use the projection matrix of `camera_info`, and no distortion.",
+        dynamic=True,
+    ),
+    NodeParameter(
+        "run_id",
+        "",
+        "Name of the run, in which no id is used twice, even if the node is killed and started anew; empty: ids begin "
+        "at 1 with each start. Kept below $ROS_HOME/smotracker.",
+    ),
+    NodeParameter(
+        "silence_seconds",
+        5.0,
+        "Warn, with the reason, when no image has arrived for this long; the diagnostics are STALE then.",
+        minimum=0.5,
+        maximum=3600.0,
+        dynamic=True,
+    ),
+    NodeParameter(
+        "warn_latency",
+        1.0,
+        "Diagnostics WARN from this many seconds on between an image's time stamp and its results (99th percentile).",
+        minimum=0.0,
+        maximum=3600.0,
+        dynamic=True,
+    ),
+    NodeParameter("error_latency", 5.0, "The same for ERROR.", minimum=0.0, maximum=3600.0, dynamic=True),
+    NodeParameter(
+        "warn_drops",
+        0.8,
+        "Diagnostics WARN from this share of images on that are not tracked.",
+        minimum=0.0,
+        maximum=1.0,
+        dynamic=True,
+    ),
+    NodeParameter("error_drops", 0.98, "The same for ERROR.", minimum=0.0, maximum=1.0, dynamic=True),
+)
+"""The tracker node's own parameters; those of the tracker come from its settings."""
+
+
+def _descriptor(parameter: NodeParameter, has_lifecycle: bool) -> ParameterDescriptor:
+    """What `ros2 param describe` shows; ranges are enforced by rclpy, choices and states by our own checks."""
+    fixed = not parameter.dynamic
+    descriptor = ParameterDescriptor(description=parameter.description, read_only=fixed and not has_lifecycle)
+    constraints = ["one of " + ", ".join(parameter.choices)] if parameter.choices else []
+    if fixed and has_lifecycle:
+        constraints.append("may change while the node is unconfigured")
+    descriptor.additional_constraints = "; ".join(constraints)
     if parameter.minimum is not None and parameter.maximum is not None:
         if isinstance(parameter.default, float):
             limits = FloatingPointRange(from_value=float(parameter.minimum), to_value=float(parameter.maximum))
@@ -62,15 +145,22 @@ def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
     return descriptor
 
 
-def declare(node: Node, parameters: Iterable[NodeParameter]) -> dict[str, Any]:
+def declare(node: Node, parameters: Iterable[NodeParameter], has_lifecycle: bool = False) -> dict[str, Any]:
     """Declare parameters and return the values they got, by name.
+
+    Args:
+        node: whose parameters they are.
+        parameters: what to declare.
+        has_lifecycle: those that are not dynamic may change while the node is unconfigured (see
+            :func:`check_changes`); otherwise never.
 
     Raises:
         SettingsError: if a value given from outside is not one of the choices.
     """
     values = {}
     for parameter in parameters:
-        values[parameter.name] = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
+        descriptor = _descriptor(parameter, has_lifecycle)
+        values[parameter.name] = node.declare_parameter(parameter.name, parameter.default, descriptor).value
         parameter.check(values[parameter.name])
     return values
 
@@ -98,7 +188,30 @@ def declare_settings(node: Node, preset: str) -> TrackerSettings:
         SettingsError: if the preset is unknown or an override is not allowed.
     """
     defaults = load_settings(preset, {})
-    return defaults.replace(declare(node, setting_parameters(defaults)))
+    return defaults.replace(declare(node, setting_parameters(defaults), has_lifecycle=True))
+
+
+def check_changes(known: Mapping[str, NodeParameter], parameters: Iterable[Parameter], configured: bool) -> None:
+    """Refuse changes that are not allowed, or not now.
+
+    Args:
+        known: the node's parameters by name.
+        parameters: the new values.
+        configured: whether the node is configured or active.
+
+    Raises:
+        SettingsError: naming the parameter and what to do.
+    """
+    for parameter in parameters:
+        declared = known.get(parameter.name)
+        if declared is None:
+            continue
+        declared.check(parameter.value)
+        if configured and not declared.dynamic:
+            raise SettingsError(
+                f"{parameter.name} may change only while the node is unconfigured: deactivate and clean it up before, "
+                "for example with `ros2 lifecycle set`"
+            )
 
 
 def changed_settings(settings: TrackerSettings, parameters: Iterable[Parameter]) -> TrackerSettings:
@@ -109,3 +222,13 @@ def changed_settings(settings: TrackerSettings, parameters: Iterable[Parameter])
     """
     names = {field.name for field in dataclasses.fields(TrackerSettings)}
     return settings.replace({parameter.name: parameter.value for parameter in parameters if parameter.name in names})
+
+
+def preset_changes(settings: TrackerSettings, before: str, after: str) -> list[Parameter]:
+    """What changes when another preset is chosen: the settings that still have the value of the one before."""
+    old, new = load_settings(before), load_settings(after)
+    return [
+        Parameter(field.name, value=getattr(new, field.name))
+        for field in dataclasses.fields(TrackerSettings)
+        if getattr(settings, field.name) == getattr(old, field.name) != getattr(new, field.name)
+    ]

@@ -10,73 +10,40 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
+from smotracker_ros.calibration import Calibration, CalibrationError
 from smotracker_ros.frames import Frame, FrameError
-from smotracker_ros.msg import TrackArray
-from smotracker_ros.presets import PRESETS, build_tracker
-from smotracker_ros.ros.conversions import to_detections, to_label_message, to_track_array
-from smotracker_ros.ros.diagnostics import Health
+from smotracker_ros.presets import build_tracker
+from smotracker_ros.ros.diagnostics import Health, Limits
 from smotracker_ros.ros.frame_queue import FrameQueue
-from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_image
-from smotracker_ros.ros.parameters import NodeParameter, changed_settings, declare, declare_settings
-from smotracker_ros.ros.process import run_process
-from smotracker_ros.ros.qos import (
-    IMAGE_TYPES,
-    explain_silence,
-    publisher_offers,
-    image_topics,
-    result_profile,
-    subscription_profile,
-    wants_reliable,
+from smotracker_ros.ros.identities import Identities, identity_file
+from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
+from smotracker_ros.ros.images import NANOSECONDS, to_nanoseconds
+from smotracker_ros.ros.inputs import CueInbox, Input, to_calibration
+from smotracker_ros.ros.outputs import Outputs
+from smotracker_ros.ros.parameters import (
+    PARAMETERS,
+    changed_settings,
+    check_changes,
+    declare,
+    declare_settings,
+    preset_changes,
+    setting_parameters,
 )
+from smotracker_ros.ros.process import run_process
+from smotracker_ros.ros.qos import explain_silence, image_topics, publisher_offers
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.overlay import Trails, draw_overlay
 
 EVERY_FRAME_DEPTH = 300
 """Frames that wait by default where every frame is to be tracked: 0.8 GB at 1280x720."""
-
-PARAMETERS = (
-    NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),
-    NodeParameter("autostart", True, "Configure and activate without being asked by a lifecycle manager."),
-    NodeParameter(
-        "image_transport",
-        "raw",
-        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
-        choices=("raw", "compressed"),
-    ),
-    NodeParameter(
-        "reliability",
-        "auto",
-        "Delivery asked for images; auto: as the publisher offers.",
-        choices=("auto", "best_effort", "reliable"),
-    ),
-    NodeParameter(
-        "on_overload",
-        "latest",
-        "When images come too fast: skip to the latest, or queue every one.",
-        choices=("latest", "every_frame"),
-    ),
-    NodeParameter(
-        "queue_depth", 0, "Images that may wait; 0: 1 for `latest`, 300 for `every_frame`.", minimum=0, maximum=10000
-    ),
-    NodeParameter("publish_masks", True, "Publish the label image on `masks` while someone subscribes.", dynamic=True),
-    NodeParameter(
-        "silence_seconds",
-        5.0,
-        "Warn, with the reason, when no image has arrived for this long.",
-        minimum=0.5,
-        maximum=3600.0,
-        dynamic=True,
-    ),
-)
 
 
 class TrackerNode(LifecycleNode):
@@ -91,31 +58,37 @@ class TrackerNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("smotracker", **options)
-        self._options = declare(self, PARAMETERS)
-        self._settings = declare_settings(self, self._options["preset"])
+        self._preset = declare(self, PARAMETERS, has_lifecycle=True)["preset"]
+        self._settings = declare_settings(self, self._preset)
+        self._known = {item.name: item for item in (*PARAMETERS, *setting_parameters(self._settings))}
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self._health = Health(self.get_fully_qualified_name())
+        self._identities = Identities(None)
         self._tracker: SmoTracker | None = None
         self._tracker_lock = threading.Lock()
         self._settings_changed = False
-        self._trails = Trails()
+        self._stream = ImageStream()
+        self._calibration: Calibration | None = None
+        self._bad_calibrations = self._masklet_bytes = 0
+        self._cues = CueInbox()
         self._queue: FrameQueue[tuple[Image | CompressedImage, float]] | None = None
         self._worker: threading.Thread | None = None
-        self._image_subscription: Any = None
-        self._reliable = False
-        self._last_arrival = 0.0
-        self._last_warning = 0.0
-        self._index = 0
-        self._last_timestamp: int | None = None
-        self._last_size: tuple[int, int] | None = None
-        self._timers: list[Any] = []
+        self._inputs: list[Input] = []
+        self._last_arrival = self._last_warning = 0.0
+        self._own_timers: list[Any] = []
+        # ROS time may stand still, and that is worth a word, too.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
 
     @property
     def autostart(self) -> bool:
         """Whether the node is to configure and activate itself."""
-        return bool(self._options["autostart"])
+        return bool(self._value("autostart"))
+
+    def _value(self, name: str) -> Any:
+        """The value of one of the node's own parameters."""
+        return self.get_parameter(name).value
 
     # Life cycle -------------------------------------------------------------------------------------------------------
 
@@ -123,31 +96,53 @@ class TrackerNode(LifecycleNode):
         """Load the models and create the publishers."""
         started = time.monotonic()
         try:
-            self._tracker = build_tracker(self._settings)
+            preset = self._value("preset")
+            if changes := preset_changes(self._settings, self._preset, preset):
+                self.set_parameters(changes)
+            self._preset = preset
+            self._keep_identities()
+            tracker = build_tracker(self._settings)
         except (SettingsError, OSError, ValueError, RuntimeError) as error:
             self.get_logger().error(f"the tracker cannot be set up: {error}")
             return TransitionCallbackReturn.FAILURE
-        profile = result_profile()
-        self._tracks_publisher = self.create_lifecycle_publisher(Detection2DArray, "tracks", profile)
-        self._masks_publisher = self.create_lifecycle_publisher(Image, "masks", profile)
-        self._states_publisher = self.create_lifecycle_publisher(TrackArray, "track_states", profile)
-        self._overlay_publisher = self.create_lifecycle_publisher(Image, "overlay", profile)
+        tracker.next_id = self._identities.next_id
+        self._tracker = tracker
+        self._outputs = Outputs(self)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        models = ", ".join(f"{name} {checksum}" for name, checksum in self._tracker.models.items())
+        self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
+        models = ", ".join(f"{name} {checksum}" for name, checksum in tracker.models.items())
         self.get_logger().info(f"configured in {time.monotonic() - started:.1f} s with {models}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to receive and track images."""
-        latest = self._options["on_overload"] == "latest"
-        depth = self._options["queue_depth"] or (1 if latest else EVERY_FRAME_DEPTH)
-        self._queue = FrameQueue(depth, keep_newest=latest)
+        answer = super().on_activate(state)
+        every_frame = self._value("on_overload") == "every_frame"
+        depth = self._value("queue_depth") or (EVERY_FRAME_DEPTH if every_frame else 1)
+        self._queue = FrameQueue(depth, keep_newest=not every_frame)
         self._worker = threading.Thread(target=self._work, args=(self._queue,), name="tracker", daemon=True)
         self._worker.start()
         self._last_arrival = time.monotonic()
-        self._subscribe()
-        self._timers = [self.create_timer(1.0, self._publish_diagnostics), self.create_timer(1.0, self._watch)]
-        return super().on_activate(state)
+        compressed = self._value("image_transport") == "compressed"
+        self._inputs = [
+            Input(
+                self,
+                CompressedImage if compressed else Image,
+                "image",
+                self._receive,
+                50 if every_frame else 2,
+                self._value("reliability"),
+                prefer_reliable=every_frame,
+                lost=lambda number: self._health.dropped("lost", number),
+            ),
+            Input(self, CameraInfo, "camera_info", self._calibrate, 2, latched=True),
+            Input(self, Detection2DArray, "cues", self._take_cues, 20),
+        ]
+        self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
+        if self._tracker is not None:
+            method = " and ".join(self._tracker.models.values())
+            self._outputs.announce(self._tracker.class_names, self._settings.detector_confidence, method)
+        return answer
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving; tracks and models are kept."""
@@ -170,56 +165,56 @@ class TrackerNode(LifecycleNode):
         return self.on_shutdown(state)
 
     def _stop(self) -> None:
-        """End the worker, the subscription and the timers; may be called twice."""
-        for timer in self._timers:
+        """End the worker, the subscriptions and the watch; may be called twice."""
+        for timer in self._own_timers[1:]:
             self.destroy_timer(timer)
-        self._timers = []
-        if self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
-            self._image_subscription = None
+        del self._own_timers[1:]
+        for item in self._inputs:
+            item.close()
+        self._inputs = []
         if self._queue is not None:
             self._queue.close()
         if self._worker is not None:
             self._worker.join()
         self._queue, self._worker = None, None
+        self._cues.take_all()
 
     def _release(self) -> None:
         """Drop tracker and publishers; may be called twice."""
         if self._tracker is None:
             return
-        for name in ("tracks", "masks", "states", "overlay"):
-            self.destroy_lifecycle_publisher(getattr(self, f"_{name}_publisher"))
+        self._outputs.close()
+        for timer in self._own_timers:
+            self.destroy_timer(timer)
+        self._own_timers = []
         self.destroy_publisher(self._diagnostics_publisher)
-        self._tracker = None
-        self._index, self._last_timestamp, self._last_size = 0, None, None
+        with self._tracker_lock:
+            self._tracker = None
+        self._stream.restart()
+        self._calibration = None
 
     def close(self) -> None:
         """Stop all threads and destroy the node."""
         self._stop()
+        try:
+            self._identities.close()
+        except OSError as error:
+            self.get_logger().error(f"the next id is not written: {error}")
         self.destroy_node()
 
-    # Images in --------------------------------------------------------------------------------------------------------
+    def _keep_identities(self) -> None:
+        """Open the file of this run's ids, if there is to be one.
 
-    def _subscribe(self) -> None:
-        """(Re)create the image subscription with the quality of service that fits the publishers."""
-        if self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
-        compressed = self._options["image_transport"] == "compressed"
-        every_frame = self._options["on_overload"] == "every_frame"
-        self._reliable = wants_reliable(
-            self._options["reliability"], every_frame, publisher_offers(self, self.resolve_topic_name("image"))
-        )
-        self._image_subscription = self.create_subscription(
-            CompressedImage if compressed else Image,
-            "image",
-            self._receive,
-            subscription_profile(self._reliable, 50 if every_frame else 2),
-            event_callbacks=SubscriptionEventCallbacks(
-                message_lost=lambda event: self._health.dropped("lost", event.total_count_change),
-                # The watch explains an incompatible publisher in words; this replaces rclpy's own warning.
-                incompatible_qos=lambda event: None,
-            ),
-        )
+        Raises:
+            SettingsError: if it cannot be used.
+        """
+        path = identity_file(self._value("run_id"), self.get_fully_qualified_name())
+        if path != self._identities.path:
+            self._identities.close()
+            before, self._identities = self._identities.next_id, Identities(path)
+            self._identities.cover(before)
+
+    # Messages in (the executor's thread) ------------------------------------------------------------------------------
 
     def _receive(self, message: Image | CompressedImage) -> None:
         """Hand an image over to the worker."""
@@ -228,28 +223,43 @@ class TrackerNode(LifecycleNode):
         queue = self._queue
         if queue is not None and queue.put((message, self._last_arrival)):
             self._health.dropped("overload")
-            if self._options["on_overload"] == "every_frame":
+            if self._value("on_overload") == "every_frame":
                 self.get_logger().error(
                     "the queue is full, an image is dropped; raise queue_depth or play more slowly",
                     throttle_duration_sec=5.0,
                 )
 
+    def _calibrate(self, message: CameraInfo) -> None:
+        """Take the camera's calibration; one that cannot be used leaves the last one in place."""
+        try:
+            self._calibration = to_calibration(message, self._value("rectified"))
+        except CalibrationError as error:
+            self._bad_calibrations += 1
+            text = f"camera_info cannot be used, there are no bearings: {error}"
+            self.get_logger().warning(text, throttle_duration_sec=30.0)
+
+    def _take_cues(self, message: Detection2DArray) -> None:
+        """Keep cues for the next image."""
+        if self._tracker is not None:
+            self._cues.put(message, self._tracker.class_names)
+
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say why when nothing arrives."""
-        topic = self.resolve_topic_name("image")
-        offers = publisher_offers(self, topic)
-        every_frame = self._options["on_overload"] == "every_frame"
-        if offers and wants_reliable(self._options["reliability"], every_frame, offers) != self._reliable:
-            self._subscribe()
-        now = time.monotonic()
-        silence = self.get_parameter("silence_seconds").value
-        if now - self._last_arrival < silence or now - self._last_warning < 2 * silence:
+        now, silence = time.monotonic(), self._value("silence_seconds")
+        image, *others = self._inputs
+        found = [text for item in others if (text := item.mismatch()) is not None]
+        if (mismatch := image.mismatch()) is not None or now - self._last_arrival >= silence:
+            topics = image_topics(self, image.topic) if mismatch is None else []
+            offers = publisher_offers(self, image.topic)
+            found.append(explain_silence(image.topic, image.message_type, image.reliable, offers, topics))
+        if self._value("use_sim_time") and not self.get_clock().now().nanoseconds:
+            found.append("use_sim_time is set, but nobody publishes /clock")
+        if not found or now - self._last_warning < 2 * silence:
             return
         self._last_warning = now
-        message_type = IMAGE_TYPES[self._options["image_transport"]]
-        text = explain_silence(topic, message_type, self._reliable, offers, image_topics(self, topic))
-        self._health.problem(text)
-        self.get_logger().warning(text)
+        for text in found:
+            self._health.problem(text)
+            self.get_logger().warning(text)
 
     # Tracking (the worker's thread) -----------------------------------------------------------------------------------
 
@@ -260,15 +270,20 @@ class TrackerNode(LifecycleNode):
             try:
                 with self._tracker_lock:
                     result = self._track(message)
-                if result is not None:
-                    self._publish(message, *result)
-                    self._health.processed(result[1], time.monotonic() - arrival)
+                if result is None:
+                    continue
+                self._outputs.publish(message.header, *result, self._calibration, self._value("publish_masks"))
+                now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(message.header.stamp)
+                latency = (now - stamp) / NANOSECONDS if stamp else None
+                self._health.processed(result[1], time.monotonic() - arrival, latency)
+            except OutOfOrderError as error:
+                self._refuse("out of order", f"an image is dropped: {error}")
             except FrameError as error:
                 self._refuse("bad image", f"an image is dropped: {error}")
             except Exception as error:
                 if not self.context.ok():
                     return
-                self._refuse("bad image", f"tracking failed on an image: {type(error).__name__}: {error}")
+                self._refuse("failure", f"tracking failed on an image: {type(error).__name__}: {error}")
 
     def _refuse(self, reason: str, text: str) -> None:
         """Count an image that is not tracked and log why, not more than once in two seconds."""
@@ -277,7 +292,7 @@ class TrackerNode(LifecycleNode):
         self.get_logger().error(text, throttle_duration_sec=2.0)
 
     def _track(self, message: Image | CompressedImage) -> tuple[Frame, Tracks] | None:
-        """Decode and track; None if the image is out of order.
+        """Decode and track; None if the node is not configured any more.
 
         Raises:
             FrameError: if the message cannot be used.
@@ -288,40 +303,22 @@ class TrackerNode(LifecycleNode):
         if self._settings_changed:
             self._settings_changed = False
             tracker.settings = self._settings
-        frame = to_frame(message, self._index)
-        if frame.timestamp_ns == 0:
-            self.get_logger().warning("images carry no time stamp; the time of arrival is taken instead", once=True)
-            frame = Frame(frame.image, self.get_clock().now().nanoseconds, frame.index, frame.frame_id)
-        previous, size = self._last_timestamp, (frame.height, frame.width)
-        if previous is not None and previous - NANOSECONDS <= frame.timestamp_ns <= previous:
-            self._refuse("out of order", "an image is dropped: its time stamp is not later than the previous one's")
-            return None
-        if previous is not None and (frame.timestamp_ns < previous or size != self._last_size):
+        frame, anew = self._stream.take(message, self.get_clock().now().nanoseconds)
+        if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
-            self._forget()
-            frame = Frame(frame.image, frame.timestamp_ns, 0, frame.frame_id)
-        tracks = tracker.update(frame)
-        self._last_timestamp, self._last_size = frame.timestamp_ns, size
-        self._index += 1
+            tracker.reset()
+        # Pictures of the past are kept only where somebody may send a cue that comes late.
+        cued = self.count_publishers("cues") > 0
+        tracker.cues.history_seconds = self._value("cue_seconds") if cued else 0.0
+        tracks = tracker.update(frame, self._cues.take_all())
+        self._masklet_bytes = tracker.memory_bytes
+        try:
+            self._identities.cover(tracker.next_id)
+        except OSError as error:
+            text = f"ids are not kept for a restart: {error}"
+            self._health.problem(text)
+            self.get_logger().error(text, throttle_duration_sec=10.0)
         return frame, tracks
-
-    def _forget(self) -> None:
-        """Forget all tracks; the tracker's lock must be held."""
-        if self._tracker is not None:
-            self._tracker.reset()
-        self._index, self._last_timestamp = 0, None
-
-    def _publish(self, message: Image | CompressedImage, frame: Frame, tracks: Tracks) -> None:
-        """Publish the results, each with the header of the source image."""
-        header = message.header
-        if self.get_parameter("publish_masks").value and self._masks_publisher.get_subscription_count():
-            self._masks_publisher.publish(to_label_message(tracks, header))
-        self._trails.update(tracks)
-        if self._overlay_publisher.get_subscription_count():
-            self._overlay_publisher.publish(to_image(draw_overlay(frame, tracks, self._trails), header, "rgb8"))
-        self._states_publisher.publish(to_track_array(tracks, header))
-        # Last, so that whoever waits for `tracks` knows that everything of this image has been sent.
-        self._tracks_publisher.publish(to_detections(tracks, header))
 
     # Services, parameters, diagnostics --------------------------------------------------------------------------------
 
@@ -329,13 +326,16 @@ class TrackerNode(LifecycleNode):
         """Forget all tracks; ids go on."""
         with self._tracker_lock:
             response.success = self._tracker is not None
-            self._forget()
+            if self._tracker is not None:
+                self._tracker.reset()
+            self._stream.restart()
         response.message = "all tracks are forgotten" if response.success else "the node is not configured"
         return response
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are not allowed."""
+        """Refuse values that are not allowed, or not now."""
         try:
+            check_changes(self._known, parameters, configured=self._tracker is not None)
             changed_settings(self._settings, parameters)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -349,10 +349,24 @@ class TrackerNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         """Publish the node's health."""
         tracker, queue = self._tracker, self._queue
-        if tracker is not None and queue is not None:
-            stamp = self.get_clock().now().to_msg()
-            facts = {"memory of masklets [MiB]": f"{tracker.memory_bytes / 2**20:.2f}", **tracker.models}
-            self._diagnostics_publisher.publish(self._health.message(stamp, len(queue), facts))
+        if tracker is None:
+            return
+        names = ("warn_latency", "error_latency", "warn_drops", "error_drops", "silence_seconds")
+        limits = Limits(*(self._value(name) for name in names))
+        facts = {
+            "memory of masklets [MiB]": f"{self._masklet_bytes / 2**20:.2f}",
+            "next id": tracker.next_id,
+            "cues used": tracker.cues.counts["used"],
+            "cues refused": tracker.cues.counts.total() - tracker.cues.counts["used"] + self._cues.refused,
+            "camera_info refused": self._bad_calibrations,
+            "calibrated": self._calibration is not None,
+            "preset": self._preset,
+            **tracker.models,
+        }
+        stamp, active = self.get_clock().now().to_msg(), queue is not None
+        self._diagnostics_publisher.publish(
+            self._health.message(stamp, limits, len(queue) if queue is not None else 0, facts, active)
+        )
 
 
 def main() -> int:

@@ -12,15 +12,14 @@ import pytest
 import yaml
 
 from smotracker_ros.presets import load_settings
-from smotracker_ros.ros.parameters import setting_parameters
-from smotracker_ros.ros.tracker_node import PARAMETERS
+from smotracker_ros.ros.parameters import PARAMETERS, setting_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 ARGUMENTS = {
     "track.launch.py": {
         "image", "image_transport", "preset", "namespace", "name", "params_file", "use_sim_time", "autostart",
-        "respawn", "fastdds_profile",
+        "respawn", "run_id", "fastdds_profile",
     },
     "replay.launch.py": {"source", "topic", "output", "rate", "preset", "namespace", "params_file"},
 }  # fmt: skip

@@ -7,9 +7,7 @@ import threading
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-from smotracker_ros.ros.diagnostics import Health
 from smotracker_ros.ros.frame_queue import FrameQueue
-from smotracker_ros.ros.images import to_stamp
 from smotracker_ros.ros.qos import (
     Offer,
     explain_mismatch,
@@ -18,7 +16,6 @@ from smotracker_ros.ros.qos import (
     wants_latched,
     wants_reliable,
 )
-from smotracker_ros.tracks import Tracks
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA = Offer("/camera", IMAGE, reliable=False)
@@ -98,19 +95,3 @@ def test_silence_is_explained(reliable: bool, offers: list[Offer], others: list[
     text = explain_silence("/front/image", IMAGE, reliable, offers, others)
     for word in words:
         assert word in text
-
-
-def test_diagnostics_count() -> None:
-    health = Health("/smotracker")
-    assert health.message(to_stamp(1), 0, {}).status[0].message == "no image has arrived"
-    for _ in range(3):
-        health.received()
-        health.processed(Tracks(0, 0, (8, 8)), 0.25)
-    health.dropped("bad image")
-    health.dropped("overload", 2)
-    status = health.message(to_stamp(2), 1, {"detector": "yolo"}).status[0]
-    values = {value.key: value.value for value in status.values}
-    assert status.level != b"\x00" and "could not be used" in status.message
-    assert (values["frames processed"], values["dropped, bad image"], values["dropped, overload"]) == ("3", "1", "2")
-    assert (values["latency median [s]"], values["frames waiting"], values["detector"]) == ("0.250", "1", "yolo")
-    assert health.message(to_stamp(3), 0, {}).status[0].level == b"\x00", "told once, not for ever"

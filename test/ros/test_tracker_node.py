@@ -184,7 +184,7 @@ def test_parameters_say_what_they_are(tracker: Tracker) -> None:
     assert (length.integer_range[0].from_value, length.integer_range[0].to_value) == (1, 600)
     assert "clip" in length.description and not length.read_only
     assert "fifo" in policy.additional_constraints
-    assert weights.read_only
+    assert "unconfigured" in weights.additional_constraints
 
 
 def test_bad_parameter_values_are_refused(tracker: Tracker) -> None:
