@@ -19,7 +19,17 @@ import pytest
 collect_ignore_glob = []
 try:
     import rclpy
-    import smotracker_ros.msg  # noqa: F401
+    from diagnostic_msgs.msg import DiagnosticArray
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+    from rcl_interfaces.msg import Parameter, ParameterDescriptor, ParameterValue
+    from rcl_interfaces.srv import DescribeParameters, SetParameters
+    from sensor_msgs.msg import Image
+    from smotracker_ros.msg import TrackArray
+    from vision_msgs.msg import Detection2DArray
+
+    from smotracker_ros.frames import Frame
+    from smotracker_ros.ros.images import frame_to_image
 except ImportError as error:  # without ROS, or with ROS but before the messages are built
     collect_ignore_glob = ["test_*.py"]
     print(f"test/ros is left out: {error} (`make setup` builds what is missing)", file=sys.stderr)
@@ -148,3 +158,74 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     instance = Client("client_of_" + Path(request.path).stem)
     yield instance
     instance.node.destroy_node()
+
+
+class Tracker:
+    """A node under test and all its topics and services."""
+
+    def __init__(self, client: Client, process: NodeProcess, name: str, image: Any = Image) -> None:
+        self.client, self.process, self.name = client, process, name
+        namespace = name.rpartition("/")[0]
+        self.publisher = client.node.create_publisher(image, f"{namespace}/image", 50)
+        self.detections = client.listen(Detection2DArray, f"{namespace}/tracks")
+        self.masks = client.listen(Image, f"{namespace}/masks")
+        self.states = client.listen(TrackArray, f"{namespace}/track_states")
+        self.diagnostics = client.listen(DiagnosticArray, "/diagnostics")
+        self.clock = 0
+
+    def wait_until_active(self) -> None:
+        ready = self.client.spin_until(
+            lambda: (
+                not self.process.running
+                or (
+                    self.publisher.get_subscription_count()
+                    and self.client.node.count_publishers(f"{self.name[:-10]}masks")
+                )
+            ),
+            90,
+        )
+        assert ready and self.process.running, self.process.output
+        self.client.spin_until(lambda: False, 0.5)
+
+    def send(self, frame: Frame) -> Image:
+        """Publish a frame with a later time stamp than all before."""
+        self.clock += 1
+        message = frame_to_image(Frame(frame.image, frame.timestamp_ns + self.clock * 10**12, 0, frame.frame_id))
+        self.publisher.publish(message)
+        return message
+
+    def forget(self) -> None:
+        for messages in (self.detections, self.masks, self.states, self.diagnostics):
+            messages.clear()
+
+    def health(self) -> dict[str, str]:
+        """Values of the next diagnostics."""
+        self.diagnostics.clear()
+        assert self.client.spin_until(lambda: self._own_status() is not None, 20), self.process.output
+        return {value.key: value.value for value in self._own_status().values}
+
+    def _own_status(self) -> Any:
+        statuses = [message.status[0] for message in self.diagnostics]
+        return next((status for status in statuses if status.name == f"{self.name}: tracker"), None)
+
+    def state(self) -> int:
+        return int(self.client.call(GetState, f"{self.name}/get_state").current_state.id)
+
+    def change(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.client.call(ChangeState, f"{self.name}/change_state", request, 60).success)
+
+    def set(self, name: str, kind: int, **value: Any) -> Any:
+        parameter = Parameter(name=name, value=ParameterValue(type=kind, **value))
+        request = SetParameters.Request(parameters=[parameter])
+        return self.client.call(SetParameters, f"{self.name}/set_parameters", request).results[0]
+
+    def describe(self, *names: str) -> list[ParameterDescriptor]:
+        request = DescribeParameters.Request(names=list(names))
+        return list(self.client.call(DescribeParameters, f"{self.name}/describe_parameters", request).descriptors)
+
+
+@pytest.fixture(scope="session")
+def tracker_of() -> Callable[..., Tracker]:
+    """Makes a :class:`Tracker` of a client, a process and the node's full name."""
+    return Tracker

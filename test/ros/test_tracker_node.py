@@ -12,14 +12,11 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter, ParameterDescriptor, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.msg import ParameterType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-from smotracker_ros.msg import Track, TrackArray
+from smotracker_ros.msg import Track
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
@@ -48,66 +45,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     return frames
 
 
-class Tracker:
-    """The node under test and all its topics and services."""
-
-    def __init__(self, client: Any, process: Any, name: str) -> None:
-        self.client, self.process, self.name = client, process, name
-        namespace = name.rpartition("/")[0]
-        self.publisher = client.node.create_publisher(Image, f"{namespace}/image", 50)
-        self.detections = client.listen(Detection2DArray, f"{namespace}/tracks")
-        self.masks = client.listen(Image, f"{namespace}/masks")
-        self.states = client.listen(TrackArray, f"{namespace}/track_states")
-        self.diagnostics = client.listen(DiagnosticArray, "/diagnostics")
-        self.clock = 0
-
-    def wait_until_active(self) -> None:
-        ready = self.client.spin_until(
-            lambda: (
-                not self.process.running
-                or (
-                    self.publisher.get_subscription_count()
-                    and self.client.node.count_publishers(f"{self.name[:-10]}masks")
-                )
-            ),
-            90,
-        )
-        assert ready and self.process.running, self.process.output
-        self.client.spin_until(lambda: False, 0.5)
-
-    def send(self, frame: Frame) -> Image:
-        """Publish a frame with a later time stamp than all before."""
-        self.clock += 1
-        message = frame_to_image(Frame(frame.image, frame.timestamp_ns + self.clock * 10**12, 0, frame.frame_id))
-        self.publisher.publish(message)
-        return message
-
-    def forget(self) -> None:
-        for messages in (self.detections, self.masks, self.states, self.diagnostics):
-            messages.clear()
-
-    def state(self) -> int:
-        return int(self.client.call(GetState, f"{self.name}/get_state").current_state.id)
-
-    def change(self, transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.client.call(ChangeState, f"{self.name}/change_state", request, 60).success)
-
-    def set(self, name: str, kind: int, **value: Any) -> Any:
-        parameter = Parameter(name=name, value=ParameterValue(type=kind, **value))
-        request = SetParameters.Request(parameters=[parameter])
-        return self.client.call(SetParameters, f"{self.name}/set_parameters", request).results[0]
-
-    def describe(self, *names: str) -> list[ParameterDescriptor]:
-        request = DescribeParameters.Request(names=list(names))
-        return list(self.client.call(DescribeParameters, f"{self.name}/describe_parameters", request).descriptors)
-
-
 @pytest.fixture(scope="module")
-def tracker(client: Any, start: Callable[..., Any]) -> Iterator[Tracker]:
+def tracker(client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]) -> Iterator[Any]:
     """A node that started itself, in a namespace."""
     process = start("tracker", "-r", "__ns:=/front", "-p", "on_overload:=every_frame", "-p", "reliability:=reliable")
-    instance = Tracker(client, process, "/front/smotracker")
+    instance = tracker_of(client, process, "/front/smotracker")
     instance.wait_until_active()
     yield instance
     process.interrupt()
@@ -116,7 +58,7 @@ def tracker(client: Any, start: Callable[..., Any]) -> Iterator[Tracker]:
     assert "Traceback" not in process.output
 
 
-def test_every_image_is_answered_under_its_own_header(tracker: Tracker, clip: list[Frame]) -> None:
+def test_every_image_is_answered_under_its_own_header(tracker: Any, clip: list[Frame]) -> None:
     sent = [frame_to_image(frame) for frame in clip]
     for message in sent:
         tracker.publisher.publish(message)
@@ -141,7 +83,7 @@ def test_every_image_is_answered_under_its_own_header(tracker: Tracker, clip: li
     assert sum(found) >= FRAMES / 2, f"hardly anything was tracked: {found}"
 
 
-def test_bad_images_are_dropped_and_the_node_goes_on(tracker: Tracker, clip: list[Frame]) -> None:
+def test_bad_images_are_dropped_and_the_node_goes_on(tracker: Any, clip: list[Frame]) -> None:
     tracker.forget()
     first = tracker.send(clip[0])
     for change in ({"step": 5}, {"encoding": "yuv999"}, {"data": array.array("B", [0])}, {"height": 0}):
@@ -159,7 +101,7 @@ def test_bad_images_are_dropped_and_the_node_goes_on(tracker: Tracker, clip: lis
     assert "an image is dropped: step is 5 bytes" in tracker.process.output
 
 
-def test_repeated_images_are_dropped(tracker: Tracker, clip: list[Frame]) -> None:
+def test_repeated_images_are_dropped(tracker: Any, clip: list[Frame]) -> None:
     tracker.forget()
     again = tracker.send(clip[0])
     tracker.publisher.publish(again)
@@ -169,7 +111,7 @@ def test_repeated_images_are_dropped(tracker: Tracker, clip: list[Frame]) -> Non
     assert len(tracker.detections) == 2
 
 
-def test_reset_forgets_all_tracks(tracker: Tracker, clip: list[Frame]) -> None:
+def test_reset_forgets_all_tracks(tracker: Any, clip: list[Frame]) -> None:
     tracker.forget()
     answer = tracker.client.call(Trigger, "/front/smotracker/reset")
     assert answer.success, answer.message
@@ -179,7 +121,7 @@ def test_reset_forgets_all_tracks(tracker: Tracker, clip: list[Frame]) -> None:
     assert all(track.age == 0 for track in tracker.states[0].tracks)
 
 
-def test_parameters_say_what_they_are(tracker: Tracker) -> None:
+def test_parameters_say_what_they_are(tracker: Any) -> None:
     length, policy, weights = tracker.describe("clip_length", "memory_policy", "detector_weights")
     assert (length.integer_range[0].from_value, length.integer_range[0].to_value) == (1, 600)
     assert "clip" in length.description and not length.read_only
@@ -187,7 +129,7 @@ def test_parameters_say_what_they_are(tracker: Tracker) -> None:
     assert "unconfigured" in weights.additional_constraints
 
 
-def test_bad_parameter_values_are_refused(tracker: Tracker) -> None:
+def test_bad_parameter_values_are_refused(tracker: Any) -> None:
     assert tracker.set("clip_length", ParameterType.PARAMETER_INTEGER, integer_value=6).successful
     assert tracker.set("publish_masks", ParameterType.PARAMETER_BOOL, bool_value=True).successful
     refused = [
@@ -201,7 +143,7 @@ def test_bad_parameter_values_are_refused(tracker: Tracker) -> None:
     assert "fifo, motion_aware" in refused[2].reason
 
 
-def test_life_cycle(tracker: Tracker, clip: list[Frame]) -> None:
+def test_life_cycle(tracker: Any, clip: list[Frame]) -> None:
     assert tracker.state() == State.PRIMARY_STATE_ACTIVE
     assert tracker.change(Transition.TRANSITION_DEACTIVATE)
     assert tracker.state() == State.PRIMARY_STATE_INACTIVE
@@ -218,9 +160,11 @@ def test_life_cycle(tracker: Tracker, clip: list[Frame]) -> None:
     assert tracker.client.spin_until(lambda: len(tracker.detections) == 2, 30)
 
 
-def test_waits_for_a_lifecycle_manager_if_told_to(client: Any, start: Callable[..., Any]) -> None:
+def test_waits_for_a_lifecycle_manager_if_told_to(
+    client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]
+) -> None:
     process = start("tracker", "-r", "__ns:=/manual", "-p", "autostart:=false")
-    manual = Tracker(client, process, "/manual/smotracker")
+    manual = tracker_of(client, process, "/manual/smotracker")
     assert manual.state() == State.PRIMARY_STATE_UNCONFIGURED
     assert manual.publisher.get_subscription_count() == 0
     assert not client.call(Trigger, "/manual/smotracker/reset").success
