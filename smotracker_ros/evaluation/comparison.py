@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -18,6 +19,7 @@ import torch
 import smotracker_ros
 from smotracker_ros.detection import Detector
 from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
@@ -26,8 +28,10 @@ from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import PRESETS, build_tracker, load_settings
+from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.pending import pending_path
 
 
@@ -110,8 +114,14 @@ def _detector(weights: str, device: str) -> YoloDetector:
 
 
 @functools.lru_cache(maxsize=1)
-def _propagator_parts(weights: str, image_size: int, device: str) -> Any:
+def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
     return load_network(Path(weights) if weights else None, image_size, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _appearances(network: MaskletNetwork, mode: str, window_factor: float, video: str) -> SharedAppearance:
+    """Of one video: all trackers go over a sequence before the next one's turn comes."""
+    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode, window_factor))
 
 
 def prepare_detections(
@@ -130,7 +140,9 @@ def prepare_detections(
     for sequence in sequences:
         size = settings.detector_image_size
         step = functools.partial(_report, progress, sequence)
-        cached_detections(sequence, detector, plan.cache, size, step)
+        # a video that cannot be read is told by the trackers' rows
+        with contextlib.suppress(OSError, SourceError):
+            cached_detections(sequence, detector, plan.cache, size, step)
         progress(sequence.name, sequence.length, sequence.length)
 
 
@@ -148,11 +160,12 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
     """
     torch.set_num_threads(1)
     path = plan.output / "tracks" / name / f"{sequence.name}.txt"
-    key = _run_key(plan, name, sequence)
-    known = _read_run(path)
-    if known is not None and known.key == key and not known.error and path.is_file():
-        return known
+    key = ""
     try:
+        key = _run_key(plan, name, sequence)
+        known = _read_run(path)
+        if known is not None and known.key == key and not known.error and path.is_file():
+            return known
         run, rows = _track(plan, name, sequence, key)
     except PeerUnavailableError as error:
         run, rows = Run(key, error=str(error)), None
@@ -221,7 +234,7 @@ def _note(plan: Plan, name: str) -> str:
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
     detector = _detector(settings.detector_weights, _device(settings.device))
-    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
+    network = _network(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
@@ -244,7 +257,9 @@ def _code_checksum(own: bool) -> str:
     """Of the code that makes tracks: those of an older version are not taken for those of this one."""
     root = Path(smotracker_ros.__file__).parent
     patterns = (
-        ("*.py", "association/*.py", "masklets/*.py") if own else ("evaluation/peers.py", "evaluation/topictrack.py")
+        ("*.py", "association/*.py", "masklets/*.py")
+        if own
+        else ("evaluation/peers.py", "evaluation/appearance.py", "evaluation/topictrack.py")
     )
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
@@ -281,13 +296,13 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     real = _detector(settings.detector_weights, device)
     cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
     detector = CachedDetector(cached, real.class_names, real.name)
-    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, device)
+    network = _network(settings.masklet_weights, settings.masklet_image_size, device)
+    appearances = _appearances(network, settings.masklet_mode, settings.window_factor, content_checksum(sequence.video))
+    saved = appearances.saved_seconds
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))
     else:
-        policy = POLICIES[settings.memory_policy]
-        propagator = Propagator(network, policy, settings.masklet_mode, settings.window_factor)
-        track = _peer(name, propagator, sequence.fps, plan.arguments.get(name, {}), detector)
+        track = _peer(name, appearances, sequence.fps, plan.arguments.get(name, {}), detector)
     parts: list[TrackRows] = []
     seconds = 0.0
     for frame in sequence.frames():
@@ -297,7 +312,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
     )
-    seconds += detector.passes * cached.seconds_per_frame
+    seconds += detector.passes * cached.seconds_per_frame + appearances.saved_seconds - saved
     return Run(key, len(parts), seconds, detector.passes), joined
 
 
@@ -314,17 +329,17 @@ def _own(tracker: Any) -> Callable[[Frame, bool], TrackRows]:
 
 
 def _peer(
-    name: str, propagator: Propagator, fps: float, arguments: Mapping[str, Any], detector: Detector
+    name: str, appearances: SharedAppearance, fps: float, arguments: Mapping[str, Any], detector: Detector
 ) -> Callable[[Frame, bool], TrackRows]:
     peer = PEERS[name.removesuffix(TUNED)]
-    tracker = peer.build(propagator, fps, arguments)
+    tracker = peer.build(appearances, fps, arguments)
     offset, largest = 1, 0  # some peers count from 0
 
     def track(frame: Frame, is_cut: bool) -> TrackRows:
         nonlocal tracker, offset, largest
         if is_cut:
             # a fresh tracker counts anew, and ids must not repeat
-            tracker, offset = peer.build(propagator, fps, arguments), largest + 1
+            tracker, offset = peer.build(appearances, fps, arguments), largest + 1
         rows = tracker.update(frame, peer_detections(detector, frame))
         rows = dataclasses.replace(rows, ids=rows.ids + offset)
         largest = max(largest, int(rows.ids.max(initial=0)))

@@ -29,8 +29,8 @@ from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import (
     IMAGE_TYPES,
     explain_silence,
-    publisher_offers,
     image_topics,
+    publisher_offers,
     result_profile,
     subscription_profile,
     wants_reliable,
