@@ -173,7 +173,8 @@ def track_all(
             passes = parallel(joblib.delayed(_prepare)(plan, sequence) for sequence in sequences)
             for sequence, _ in zip(sequences, passes, strict=True):
                 report(sequence.name, sequence.length, sequence.length)
-        jobs = [(name, sequence) for name in names for sequence in sequences]
+        # sequence by sequence: trackers share what they compute of its boxes
+        jobs = [(name, sequence) for sequence in sequences for name in names]
         task = bars.add_task("tracks (sequences)", total=len(jobs))
         parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
         results = parallel(joblib.delayed(run_tracker)(plan, name, sequence) for name, sequence in jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,6 +18,7 @@ import torch
 
 import smotracker_ros
 from smotracker_ros.detection import Detections, Detector, DetectorError
+from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
@@ -25,9 +27,11 @@ from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
 from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.pending import pending_path
 
 
@@ -110,8 +114,14 @@ def _detector(settings: TrackerSettings) -> Detector:
 
 
 @functools.lru_cache(maxsize=1)
-def _propagator_parts(weights: str, image_size: int, device: str) -> Any:
+def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
     return load_network(Path(weights) if weights else None, image_size, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _appearances(network: MaskletNetwork, mode: str, window_factor: float, video: str) -> SharedAppearance:
+    """Of one video: all trackers go over a sequence before the next one's turn comes."""
+    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode, window_factor))
 
 
 def prepare_detections(
@@ -130,7 +140,9 @@ def prepare_detections(
     for sequence in sequences:
         size = settings.detector_image_size
         step = functools.partial(_report, progress, sequence)
-        cached_detections(sequence, detector, plan.cache, size, step)
+        # a video that cannot be read is told by the trackers' rows
+        with contextlib.suppress(OSError, SourceError):
+            cached_detections(sequence, detector, plan.cache, size, step)
         progress(sequence.name, sequence.length, sequence.length)
 
 
@@ -148,14 +160,12 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
     """
     torch.set_num_threads(1)
     path = plan.output / "tracks" / name / f"{sequence.name}.txt"
+    key = ""
     try:
         key = _run_key(plan, name, sequence)
-    except Exception as error:
-        return Run("", error=_reason(error))
-    known = _read_run(path)
-    if known is not None and known.key == key and not known.error and path.is_file():
-        return known
-    try:
+        known = _read_run(path)
+        if known is not None and known.key == key and not known.error and path.is_file():
+            return known
         run, rows = _track(plan, name, sequence, key)
     except Exception as error:
         run, rows = Run(key, error=_reason(error)), None
@@ -228,7 +238,7 @@ def _note(plan: Plan, name: str) -> str:
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
     detector = _detector(settings)
-    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
+    network = _network(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
@@ -251,7 +261,9 @@ def _code_checksum(own: bool) -> str:
     """Of the code that makes tracks: those of an older version are not taken for those of this one."""
     root = Path(smotracker_ros.__file__).parent
     patterns = (
-        ("*.py", "association/*.py", "masklets/*.py") if own else ("evaluation/peers.py", "evaluation/topictrack.py")
+        ("*.py", "association/*.py", "masklets/*.py")
+        if own
+        else ("evaluation/peers.py", "evaluation/appearance.py", "evaluation/topictrack.py")
     )
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
@@ -309,7 +321,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
     device = _device(settings.device)
     real = _detector(settings)
-    network = _propagator_parts(settings.masklet_weights, settings.masklet_image_size, device)
+    network = _network(settings.masklet_weights, settings.masklet_image_size, device)
     if settings.detector == "yolo" or name not in PRESETS:
         cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
         detector: _LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
@@ -317,12 +329,12 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
         detector, seconds_per_pass = _LiveDetector(real), 0.0
+    appearances = _appearances(network, settings.masklet_mode, settings.window_factor, content_checksum(sequence.video))
+    saved = appearances.saved_seconds
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))
     else:
-        policy = POLICIES[settings.memory_policy]
-        propagator = Propagator(network, policy, settings.masklet_mode, settings.window_factor)
-        track = _peer(name, propagator, sequence.fps, plan.arguments.get(name, {}), detector)
+        track = _peer(name, appearances, sequence.fps, plan.arguments.get(name, {}), detector)
     parts: list[TrackRows] = []
     seconds = 0.0
     for frame in sequence.frames():
@@ -332,7 +344,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
     )
-    seconds += detector.passes * seconds_per_pass
+    seconds += detector.passes * seconds_per_pass + appearances.saved_seconds - saved
     return Run(key, len(parts), seconds, detector.passes), joined
 
 
@@ -349,17 +361,17 @@ def _own(tracker: Any) -> Callable[[Frame, bool], TrackRows]:
 
 
 def _peer(
-    name: str, propagator: Propagator, fps: float, arguments: Mapping[str, Any], detector: Detector
+    name: str, appearances: SharedAppearance, fps: float, arguments: Mapping[str, Any], detector: Detector
 ) -> Callable[[Frame, bool], TrackRows]:
     peer = PEERS[name.removesuffix(TUNED)]
-    tracker = peer.build(propagator, fps, arguments)
+    tracker = peer.build(appearances, fps, arguments)
     offset, largest = 1, 0  # some peers count from 0
 
     def track(frame: Frame, is_cut: bool) -> TrackRows:
         nonlocal tracker, offset, largest
         if is_cut:
             # a fresh tracker counts anew, and ids must not repeat
-            tracker, offset = peer.build(propagator, fps, arguments), largest + 1
+            tracker, offset = peer.build(appearances, fps, arguments), largest + 1
         rows = tracker.update(frame, peer_detections(detector, frame))
         rows = dataclasses.replace(rows, ids=rows.ids + offset)
         largest = max(largest, int(rows.ids.max(initial=0)))

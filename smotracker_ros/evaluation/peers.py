@@ -21,12 +21,18 @@ from smotracker_ros.evaluation.metrics import TrackRows
 from smotracker_ros.evaluation.peer_environment import EnvironmentUnavailableError, PeerProcess
 from smotracker_ros.evaluation.topictrack import TopicTrack
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import as_boxes
-from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.geometry import FloatArray, as_boxes
 
 
 class PeerUnavailableError(RuntimeError):
     """A peer that cannot run here; the message says why."""
+
+
+class Appearance(Protocol):
+    """What describes boxes, such as a :class:`~smotracker_ros.masklets.propagator.Propagator`."""
+
+    def describe(self, frame: Frame, boxes: FloatArray) -> FloatArray:
+        """Unit vectors, float32 (N, D), of xyxy boxes, float32 (N, 4)."""
 
 
 class PeerTracker(Protocol):
@@ -41,12 +47,12 @@ class Peer:
     """How a peer is built.
 
     Attributes:
-        build: makes a fresh tracker; takes a propagator for appearance, the frame rate, and overrides of arguments.
+        build: makes a fresh tracker; takes what describes boxes, the frame rate, and overrides of arguments.
         note: for its row in the tables.
         thresholds: its two most sensitive arguments with the values to try.
     """
 
-    build: Callable[[Propagator, float, Mapping[str, Any]], PeerTracker]
+    build: Callable[[Appearance, float, Mapping[str, Any]], PeerTracker]
     note: str = ""
     thresholds: Mapping[str, tuple[float, ...]] | None = None
 
@@ -54,8 +60,8 @@ class Peer:
 class _Sam2Appearance:
     """SAM2's features behind the interface of a ReID model: `get_features(boxes, image)`."""
 
-    def __init__(self, propagator: Propagator) -> None:
-        self._propagator = propagator
+    def __init__(self, source: Appearance) -> None:
+        self._source = source
         self.frame: Frame | None = None
 
     def get_features(self, boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -66,7 +72,7 @@ class _Sam2Appearance:
         height, width = self.frame.height, self.frame.width
         corners = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
         corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
-        return self._propagator.describe(self.frame, corners)
+        return self._source.describe(self.frame, corners)
 
 
 class _Boxmot:
@@ -98,7 +104,7 @@ def track_rows(frame: int, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarra
 
 
 def _boxmot(name: str, appearance: bool = False, **fixed: Any) -> Callable[..., PeerTracker]:
-    def build(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+    def build(appearances: Appearance, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
         try:
             module = importlib.import_module("boxmot")
         except ImportError as error:
@@ -106,7 +112,7 @@ def _boxmot(name: str, appearance: bool = False, **fixed: Any) -> Callable[..., 
         if not hasattr(module, name):
             raise PeerUnavailableError(f"boxmot {getattr(module, '__version__', '')} has no {name} any more")
         logging.getLogger("boxmot").setLevel(logging.ERROR)
-        model = _Sam2Appearance(propagator) if appearance else None
+        model = _Sam2Appearance(appearances) if appearance else None
         arguments = {**fixed, **overrides}
         if model is not None:
             arguments["reid_model"] = model
@@ -135,18 +141,18 @@ class _Elsewhere:
 
 
 def _elsewhere(name: str, appearance: bool = False) -> Callable[..., PeerTracker]:
-    def build(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+    def build(appearances: Appearance, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
         try:
             process = PeerProcess(name, overrides)
         except EnvironmentUnavailableError as error:
             raise PeerUnavailableError(str(error)) from error
-        return _Elsewhere(process, _Sam2Appearance(propagator) if appearance else None)
+        return _Elsewhere(process, _Sam2Appearance(appearances) if appearance else None)
 
     return build
 
 
-def _topictrack(propagator: Propagator, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
-    return TopicTrack(propagator.describe, fps, **overrides)
+def _topictrack(appearances: Appearance, fps: float, overrides: Mapping[str, Any]) -> PeerTracker:
+    return TopicTrack(appearances.describe, fps, **overrides)
 
 
 _APPEARANCE = "SAM2 features in place of a ReID network"

@@ -1,0 +1,49 @@
+"""Other detectors of ultralytics by file: architectures with random weights, and ONNX exports."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smotracker_ros.detection import DetectorError
+from smotracker_ros.detection.yolo import EMBEDDED_WEIGHTS, YoloDetector
+from smotracker_ros.frames import Frame
+
+FRAME = Frame(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8), 0)
+
+
+@pytest.mark.parametrize("architecture", ["yolo11n", "yolo12n", "yolov8n-worldv2", "rtdetr-resnet50"])
+def test_other_architectures_load_by_file(architecture: str, tmp_path: Path) -> None:
+    from ultralytics import RTDETR, YOLO, YOLOWorld
+
+    kind = {"rtdetr": RTDETR, "yolov8": YOLOWorld}.get(architecture[:6], YOLO)
+    path = tmp_path / f"{architecture}.pt"
+    kind(f"{architecture}.yaml").save(path)
+    detector = YoloDetector(path)
+    assert len(detector.class_names) == 80 and detector.name.startswith(architecture)
+    found = detector.detect(FRAME, image_size=160)
+    assert found.boxes.shape == (len(found), 4) and (np.diff(found.scores) <= 0).all()
+
+
+def test_an_onnx_export_answers_like_its_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    import shutil
+
+    from ultralytics import YOLO
+
+    shutil.copy(EMBEDDED_WEIGHTS, tmp_path / "own.pt")
+    exported = YOLO(tmp_path / "own.pt").export(format="onnx", dynamic=True, verbose=False)
+    image = np.full((256, 320, 3), 70, np.uint8)
+    image[100:108, 60:72] = 220
+    image[180:187, 200:211] = 200
+    frame = Frame(image, 0)
+    ours, theirs = YoloDetector(EMBEDDED_WEIGHTS), YoloDetector(Path(exported))
+    assert theirs.class_names == ours.class_names
+    expected, found = ours.detect(frame, 0.02, 512), theirs.detect(frame, 0.02, 512)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(Path(exported).read_bytes()[:20_000])
+    with pytest.raises(DetectorError, match=r"broken\.onnx cannot be loaded"):
+        YoloDetector(broken)
