@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smotracker_ros.detection import Detector
-from smotracker_ros.frames import Frame
+from smotracker_ros.frames import Frame, UInt8Image
+from smotracker_ros.geometry import as_boxes
 from smotracker_ros.settings import SettingsError, TrackerSettings
 from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.weight_files import check_trust, find_weights
+
+if TYPE_CHECKING:
+    from smotracker_ros.masklets.model import MaskletNetwork
+    from smotracker_ros.masklets.propagator import Propagator
 
 # A masklet is an object from its prompt on, and stays one whatever happens
 _FIRST_FRAME: Mapping[str, Any] = {"prompts": "first_frame", "confirmations": 1, "least_travel": 0.0}
@@ -45,34 +51,25 @@ def load_settings(preset: str = "y-smotracker", overrides: Mapping[str, Any] | N
     return TrackerSettings().replace({**PRESETS[preset], **(overrides or {})})
 
 
-def choose_device(name: str) -> str:
-    """The torch device of a setting: for "auto" the first GPU if there is one.
-
-    Raises:
-        SettingsError: if torch knows no such device, or this machine does not have it.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"device must be auto, cpu, cuda or cuda:N, not {name!r}") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(
-            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu"
-        )
-    return name
-
-
 def build_detector(settings: TrackerSettings) -> Detector:
     """Load the detector that the settings name.
 
     Raises:
         DetectorError: if its weights cannot be used.
+        WeightError: if they are missing, changed, or a pickle from a folder that is not trusted.
         SettingsError: if the device does not exist.
     """
+    from smotracker_ros.detection.sliced import SlicedDetector
+
+    detector = _load_detector(settings)
+    if settings.slice_size:
+        return SlicedDetector(detector, settings.slice_size, settings.slice_overlap)
+    return detector
+
+
+def _load_detector(settings: TrackerSettings) -> Detector:
+    from smotracker_ros.hardware import choose_device
+
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
         from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
@@ -80,9 +77,13 @@ def build_detector(settings: TrackerSettings) -> Detector:
         return GroundingDinoDetector(
             settings.grounding_dino_weights, settings.prompt, settings.text_threshold, settings.offline, device
         )
+    weights = find_weights(settings.detector_weights)
+    if weights is None or weights.suffix != ".onnx":
+        folders = [Path(folder) for folder in settings.trusted_weights.split(":") if folder]
+        check_trust(weights, folders, settings.trust_detector_weights)
     from smotracker_ros.detection.yolo import YoloDetector
 
-    return YoloDetector(Path(settings.detector_weights) if settings.detector_weights else None, device)
+    return YoloDetector(weights, device)
 
 
 def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
@@ -95,11 +96,11 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
     Raises:
         ModelError: if SAM2 weights cannot be used.
         DetectorError: if detector weights cannot be used.
+        WeightError: if weights are missing, changed, or a pickle from a folder that is not trusted.
         SettingsError: if the device does not exist.
     """
     import torch
 
-    from smotracker_ros.masklets.checkpoints import load_network
     from smotracker_ros.masklets.memory import POLICIES
     from smotracker_ros.masklets.propagator import Propagator
 
@@ -108,11 +109,45 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
     if detector is None:
         detector = build_detector(settings)
         # the first pass takes seconds, which a live stream would feel as lag
-        detector.detect(Frame(np.zeros((256, 320, 3), dtype=np.uint8), 0), image_size=settings.detector_image_size)
-    network = load_network(
-        Path(settings.masklet_weights) if settings.masklet_weights else None,
-        settings.masklet_image_size,
-        choose_device(settings.device),
-    )
+        detector.detect(Frame(_blank(), 0), image_size=settings.detector_image_size)
+    network = build_network(settings)
     propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode, settings.window_factor)
+    if settings.compile or network.device.type != "cpu":
+        _warm_up(propagator)
     return SmoTracker(detector, propagator, settings)
+
+
+def build_network(settings: TrackerSettings) -> MaskletNetwork:
+    """Load the SAM2 model that the settings name.
+
+    Raises:
+        ModelError: if its weights cannot be used.
+        SettingsError: if the device does not exist, or computes badly in the precision.
+    """
+    from smotracker_ros.hardware import choose_device, choose_precision
+    from smotracker_ros.masklets.checkpoints import load_network
+
+    device = choose_device(settings.device)
+    network = load_network(
+        find_weights(settings.masklet_weights),
+        settings.masklet_image_size,
+        device,
+        choose_precision(settings.precision, device),
+    )
+    if settings.compile:
+        network.model.image_encoder.compile(dynamic=True)
+    return network
+
+
+def _blank() -> UInt8Image:
+    return np.zeros((256, 320, 3), dtype=np.uint8)
+
+
+def _warm_up(propagator: Propagator) -> None:
+    """Let one masklet and then several pass through the network: compilers and GPUs prepare themselves on first use."""
+    for count in (1, 3):
+        boxes = {number: as_boxes([60 * number, 50, 60 * number + 12, 60])[0] for number in range(1, count + 1)}
+        for index in range(2):
+            propagator.step(Frame(_blank(), index))
+            propagator.prompt(Frame(_blank(), index), boxes)
+        propagator.reset()

@@ -67,7 +67,30 @@ class TrackerSettings:
         True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
     )
     detector_weights: str = _setting(
-        "", "YOLO weights (.pt of ultralytics); empty: the embedded YOLOv10n.", dynamic=False
+        "",
+        "Detector of ultralytics (YOLO, YOLO-World, RT-DETR): .pt, or its ONNX export; empty: the embedded YOLOv10n.",
+        dynamic=False,
+    )
+    slice_size: int = _setting(
+        0,
+        "Side in pixels of the slices of a large frame that the detector sees one by one; 0: the whole frame only.",
+        minimum=0,
+        maximum=4096,
+        dynamic=False,
+    )
+    slice_overlap: float = _setting(
+        0.2, "Share of a slice that its neighbour shows, too.", minimum=0.0, maximum=0.9, dynamic=False
+    )
+    trusted_weights: str = _setting(
+        "",
+        "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
+        "of `smotracker weights fetch`.",
+        dynamic=False,
+    )
+    trust_detector_weights: bool = _setting(
+        False,
+        "Load pickled detector weights from any folder; loading a pickle runs the code that is in it.",
+        dynamic=False,
     )
     detector_image_size: int = _setting(
         0,
@@ -83,7 +106,7 @@ class TrackerSettings:
     )
     masklet_image_size: int = _setting(
         0,
-        "Side in pixels of what SAM2 sees; 0: 256 for official checkpoints, the model's own for nano.",
+        "Side in pixels of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU, 512 on a GPU.",
         minimum=0,
         maximum=2048,
         dynamic=False,
@@ -113,6 +136,17 @@ class TrackerSettings:
         choices=("every_clip", "first_frame"),
     )
     device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
+    precision: str = _setting(
+        "auto",
+        "Number format in which SAM2 computes; auto: the fastest that the device has units for, float32 on most CPUs.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        dynamic=False,
+    )
+    compile: bool = _setting(
+        False,
+        "Compile SAM2's image encoder with torch.compile, which takes a minute or more before tracking begins.",
+        dynamic=False,
+    )
     clip_length: int = _setting(
         12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
     )

@@ -80,13 +80,16 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
     return f"sam{version}-hiera-{size}", folder / f"sam{version}_hiera_{size}.yaml"
 
 
-def load_network(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> MaskletNetwork:
+def load_network(
+    weights: Path | None = None, image_size: int = 0, device: str = "cpu", precision: torch.dtype = torch.float32
+) -> MaskletNetwork:
     """Load a SAM2 checkpoint for inference.
 
     Args:
         weights: official or nano checkpoint, `{"model": state_dict}`; None: the embedded nano model.
-        image_size: side of the input in pixels; 0: 256 for official checkpoints, 128 for nano.
+        image_size: side of the input in pixels; 0: 128 for nano, for official ones 256 on a CPU and 512 on a GPU.
         device: torch device.
+        precision: in which the network computes.
 
     Raises:
         ModelError: if the file is missing, broken, or fits no known configuration.
@@ -96,7 +99,7 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
     state: dict[str, Tensor] = {key: value.float() for key, value in content["model"].items()}
     name, config = config_for(state, str(path))
     nano = config == NANO_CONFIG
-    model = instantiate_config(config, image_size or (0 if nano else 256), official=not nano)
+    model = instantiate_config(config, image_size or (0 if nano else _official_image_size(device)), official=not nano)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -107,8 +110,12 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
     model.requires_grad_(False)
     extra = content.get("smotracker", {})
     return MaskletNetwork(
-        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False))
+        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False)), precision
     )
+
+
+def _official_image_size(device: str) -> int:
+    return 256 if torch.device(device).type == "cpu" else 512
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -8,13 +8,19 @@ each with its own memories. Training and the online propagator share it.
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # ImageNet statistics, as every SAM2 checkpoint expects
 _MEAN = (0.485, 0.456, 0.406)
@@ -97,6 +103,20 @@ class Decoded:
     candidates: Candidates | None = None
 
 
+def _in_precision(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Run a method of :class:`MaskletNetwork` under autocast, if its precision is not float32."""
+
+    @functools.wraps(method)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        network: Any = args[0]
+        if network.precision == torch.float32:
+            return method(*args, **kwargs)
+        with torch.autocast(network.device.type, dtype=network.precision):
+            return method(*args, **kwargs)
+
+    return run
+
+
 class MaskletNetwork:
     """A SAM2 model and the facts that its users need.
 
@@ -105,10 +125,21 @@ class MaskletNetwork:
         name: e.g. "sam2-nano" or "sam2.1-hiera-t".
         checksum: first 16 hexadecimal digits of the weights' SHA-256, "random" for unloaded weights.
         dense_box_prompt: whether box prompts are also drawn as a mask prompt (our nano model is trained that way).
+        precision: in which the network computes; its weights and results stay float32 where they may.
+        image_encoder: computes the levels, each BCHW, of normalised images in place of the model's own encoder.
     """
 
-    def __init__(self, model: SAM2Base, name: str, checksum: str, dense_box_prompt: bool) -> None:
+    def __init__(
+        self,
+        model: SAM2Base,
+        name: str,
+        checksum: str,
+        dense_box_prompt: bool,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self.model = model
+        self.precision = precision
+        self.image_encoder: Callable[[Tensor], list[Tensor]] | None = None
         self.name = name
         self.checksum = checksum
         self.dense_box_prompt = dense_box_prompt
@@ -131,14 +162,21 @@ class MaskletNetwork:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         return (batch - self._mean) / self._std
 
+    @_in_precision
     def encode(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, S, S)."""
-        backbone = self.model.forward_image(images)
+        if self.image_encoder is None:
+            backbone = self.model.forward_image(images)
+        else:
+            fpn = self.image_encoder(images)
+            encoding = self.model.image_encoder.neck.position_encoding
+            backbone = {"backbone_fpn": fpn, "vision_pos_enc": [encoding(level) for level in fpn]}
         _, levels, positions, sizes = self.model._prepare_backbone_features(backbone)
         return ImageFeatures(
             tuple(levels), tuple(position[:, :1] for position in positions), tuple((int(h), int(w)) for h, w in sizes)
         )
 
+    @_in_precision
     def condition(self, features: ImageFeatures, memories: Memories | None) -> Tensor:
         """Coarsest features with the memories mixed in, BCHW; without memories, the network's no-memory embedding."""
         model = self.model
@@ -179,6 +217,7 @@ class MaskletNetwork:
         )
         return mixed.permute(1, 2, 0).reshape(batch, channels, height, width)
 
+    @_in_precision
     def decode(
         self,
         conditioned: Tensor,
@@ -235,6 +274,7 @@ class MaskletNetwork:
             pointers = pointers + (1 - visible) * model.no_obj_ptr
         return pointers
 
+    @_in_precision
     def memorise(self, features: ImageFeatures, high: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
         """Memory of a frame, BDhw.
 

@@ -1,7 +1,8 @@
-"""Checkpoints: the official layout loads strictly, and what does not fit is refused with a remedy."""
+"""Checkpoints: the official layout loads strictly, and what does not fit is refused; devices and number formats."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from smotracker_ros.masklets.checkpoints import (
     instantiate_config,
     load_network,
 )
+from smotracker_ros.masklets.model import Decoded, MaskletNetwork, Memories
 
 
 def test_the_embedded_model_loads_and_is_small() -> None:
@@ -90,3 +92,79 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         load_network(tmp_path / "evil.pt")
     assert not marker.exists()
+
+
+@pytest.fixture(scope="module")
+def tiny_state() -> dict[str, torch.Tensor]:
+    """State of an official tiny model with random weights."""
+    import sam2
+
+    path = Path(sam2.__path__[0]) / "configs" / "sam2.1" / "sam2.1_hiera_t.yaml"
+    return instantiate_config(path).state_dict()
+
+
+def test_official_files_that_do_not_fit_give_one_clear_error(
+    tiny_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    renamed = {key.replace("no_mem_embed", "no_memory_embed"): value for key, value in tiny_state.items()}
+    key = "sam_mask_decoder.iou_token.weight"
+    resized = {**tiny_state, key: torch.zeros(1, 128)}
+    for name, state in (("renamed", renamed), ("resized", resized)):
+        torch.save({"model": state}, tmp_path / f"{name}.pt")
+        with pytest.raises(
+            ModelError, match=rf"{name}.*looks like sam2.1-hiera-t but does not fit it.*(no_mem|iou_token)"
+        ):
+            load_network(tmp_path / f"{name}.pt")
+    whole = (tmp_path / "resized.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match=r"cut\.pt cannot be read as a checkpoint"):
+        load_network(tmp_path / "cut.pt")
+
+
+def _pass_through(network: MaskletNetwork) -> tuple[Decoded, torch.Tensor]:
+    """All four steps: a prompted frame, and one that is conditioned on its memory."""
+    generator = np.random.default_rng(0)
+    side = network.image_size
+    images = generator.integers(0, 255, (2, side, side, 3), dtype=np.uint8)
+    boxes = torch.tensor([[40.0, 40.0, 70.0, 60.0]] * 2, device=network.device)
+    features = network.encode(network.normalise(images))
+    first = network.decode(network.condition(features, None), features, boxes)
+    memory = network.memorise(features, first.high, first.object_score, True)
+    memories = Memories(
+        (memory.to(torch.bfloat16),), (), torch.zeros(0, 2, dtype=torch.int64, device=network.device),
+        first.pointer[None], torch.ones(1, 2, device=network.device),
+    )  # fmt: skip
+    return network.decode(network.condition(features, memories), features, None, every_mask=True), memory
+
+
+@pytest.mark.parametrize("official", [False, True])
+@torch.inference_mode()
+def test_every_tensor_follows_the_device(official: bool, tiny_state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """On torch's meta device, which refuses to be mixed with any other, as a GPU would."""
+    weights = None
+    if official:
+        weights = tmp_path / "tiny.pt"
+        torch.save({"model": tiny_state}, weights)
+    network = load_network(weights, 256 if official else 0, "meta")
+    decoded, memory = _pass_through(network)
+    side = network.image_size
+    assert {decoded.high.device.type, memory.device.type, network.device.type} == {"meta"}
+    assert decoded.high.shape == (2, 1, side, side)
+    assert decoded.candidates is not None and decoded.candidates.high.shape[1] == (3 if official else 1)
+
+
+def test_the_input_is_larger_on_a_gpu(tiny_state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({"model": tiny_state}, tmp_path / "tiny.pt")
+    assert load_network(tmp_path / "tiny.pt").image_size == 256
+    assert load_network(tmp_path / "tiny.pt", device="meta").image_size == 512
+
+
+@torch.inference_mode()
+def test_half_precision_changes_masks_a_little_only() -> None:
+    """Under CPU autocast, which is slow but goes the way of a GPU's."""
+    exact, _ = _pass_through(load_network())
+    half, memory = _pass_through(load_network(precision=torch.bfloat16))
+    assert memory.dtype == torch.bfloat16 and exact.high.dtype == half.high.dtype == torch.float32
+    agreeing = ((exact.high > 0) == (half.high > 0)).float().mean()
+    assert 0.98 < float(agreeing) <= 1.0
+    assert not torch.equal(exact.high, half.high)
