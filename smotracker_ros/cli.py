@@ -35,6 +35,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.video.pending", "SinkError"),
     ("smotracker_ros.detection.detections", "DetectorError"),
     ("smotracker_ros.masklets.checkpoints", "ModelError"),
+    ("smotracker_ros.weight_files", "WeightError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
     ("smotracker_ros.evaluation.comparison", "ComparisonError"),
@@ -151,6 +152,7 @@ _forward(
     "bag", "smotracker_ros.offline.commands", "bag_app", "Track a bag without ROS: a copy with tracks and masks in it."
 )
 _forward("recover", "smotracker_ros.offline.commands", "recover_app", "Make a complete bag of one that was cut off.")
+_forward("weights", "smotracker_ros.weight_commands", "app", "Weight files: list, verify, fetch.")
 _forward("train", "smotracker_ros.training.commands", "app", "Train the embedded models: detector, masklets.")
 _forward(
     "evaluate-model",
