@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,15 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import pending_path
 
+FLUSH_SECONDS = 0.5
+"""So much is lost at most when the process is killed, or twice as much when messages are rare."""
+
 
 class BagRecorder(AbstractContextManager["BagRecorder"]):
     """An mcap bag that appears under its name only when it is complete; use it as a context manager.
+
+    Until then it grows in a hidden folder beside its place. If the process is killed, that folder stays: its file can
+    be read to the last half second (:mod:`smotracker_ros.video.cut_bags`), and `smotracker recover` completes it.
 
     Args:
         path: folder of the bag; one that is there is replaced when the new one is complete.
@@ -24,6 +31,7 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
         self._path = path
         self._stack = ExitStack()
         self._connections: dict[str, Any] = {}
+        self._flushed = time.monotonic()
 
     def __enter__(self) -> BagRecorder:
         with ExitStack() as stack:
@@ -45,6 +53,21 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, message_type, typestore=typestore())
         self._writer.write(self._connections[topic], timestamp_ns, data)
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything so far to the operating system, in a form that can be read without the file's end."""
+        storage = self._writer.storage
+        if storage.chunk.msgs:
+            storage.close_chunk()
+            storage.bio.flush()
+        self._flushed = time.monotonic()
+
+    @property
+    def leftovers(self) -> list[Path]:
+        """Bags of the same name whose recorder was killed."""
+        return sorted(path for path in self._path.parent.glob(f".{self._path.name}.*.partial/{self._path.name}"))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

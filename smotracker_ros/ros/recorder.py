@@ -17,7 +17,7 @@ from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.msg import TrackArray
-from smotracker_ros.ros.bag_recorder import BagRecorder
+from smotracker_ros.ros.bag_recorder import FLUSH_SECONDS, BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
 from smotracker_ros.ros.parameters import NodeParameter, declare
@@ -62,7 +62,7 @@ class Recorder(Node):
         self._folder = Path(self._options["output"])
         self._folder.mkdir(parents=True, exist_ok=True)
         self._stack = stack
-        self._bag = stack.enter_context(BagRecorder(self._folder / "bag")) if self._options["bag"] else None
+        self._bag = self._open_bag() if self._options["bag"] else None
         self._text = stack.enter_context(MotWriter(self._folder / "tracks.txt"))
         self._video: OverlayWriter | None = None
         self._images: dict[int, Frame] = {}
@@ -85,6 +85,17 @@ class Recorder(Node):
                 ),
             )
         self.create_timer(0.2, self._subscribe_to_images)
+
+    def _open_bag(self) -> BagRecorder:
+        """Begin the bag, and tell of earlier ones that were cut off."""
+        bag = BagRecorder(self._folder / "bag")
+        for path in bag.leftovers:
+            self.get_logger().warning(
+                f"{path} was cut off while it was recorded; make a complete bag of it with "
+                f"`smotracker recover {path} --output DIR`, and delete {path.parent}"
+            )
+        self.create_timer(FLUSH_SECONDS, bag.flush)
+        return self._stack.enter_context(bag)
 
     def _subscribe_to_images(self) -> None:
         """Subscribe to the images as their publisher offers them.

@@ -91,6 +91,11 @@ class NodeProcess:
         if self.running:
             self._process.send_signal(signal.SIGINT)
 
+    def kill(self) -> None:
+        """As by `kill -9`: the process cannot do anything about it."""
+        self._process.kill()
+        self._process.wait()
+
     def wait(self, patience: float = 30.0) -> int:
         """Exit code; a process that does not end in time is killed and fails the test."""
         try:
