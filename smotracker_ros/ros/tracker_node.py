@@ -135,7 +135,7 @@ class TrackerNode(LifecycleNode):
                 prefer_reliable=every_frame,
                 lost=lambda number: self._health.dropped("lost", number),
             ),
-            Input(self, CameraInfo, "camera_info", self._calibrate, 2, latched=True),
+            Input(self, CameraInfo, "camera_info", self._calibrate, 10, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 20),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
