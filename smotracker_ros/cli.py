@@ -35,6 +35,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.video.pending", "SinkError"),
     ("smotracker_ros.detection.detections", "DetectorError"),
     ("smotracker_ros.masklets.checkpoints", "ModelError"),
+    ("smotracker_ros.exports", "ExportError"),
     ("smotracker_ros.weight_files", "WeightError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
@@ -153,6 +154,12 @@ _forward(
 )
 _forward("recover", "smotracker_ros.offline.commands", "recover_app", "Make a complete bag of one that was cut off.")
 _forward("weights", "smotracker_ros.weight_commands", "app", "Weight files: list, verify, fetch.")
+_forward(
+    "export",
+    "smotracker_ros.export_command",
+    "app",
+    "Make the models ready for onnxruntime and OpenVINO, compare them with torch, and measure the gain.",
+)
 _forward("train", "smotracker_ros.training.commands", "app", "Train the embedded models: detector, masklets.")
 _forward(
     "evaluate-model",

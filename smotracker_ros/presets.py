@@ -83,7 +83,7 @@ def _load_detector(settings: TrackerSettings) -> Detector:
         check_trust(weights, folders, settings.trust_detector_weights)
     from smotracker_ros.detection.yolo import YoloDetector
 
-    return YoloDetector(weights, device)
+    return YoloDetector(weights, device, settings.runtime)
 
 
 def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
@@ -123,6 +123,7 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     Raises:
         ModelError: if its weights cannot be used.
         SettingsError: if the device does not exist, or computes badly in the precision.
+        ExportError: if the runtime cannot run it.
     """
     from smotracker_ros.hardware import choose_device, choose_precision
     from smotracker_ros.masklets.checkpoints import load_network
@@ -134,7 +135,11 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
         device,
         choose_precision(settings.precision, device),
     )
-    if settings.compile:
+    if settings.runtime != "torch":
+        from smotracker_ros.masklets.exported import export_encoder, load_encoder
+
+        network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
+    elif settings.compile:
         network.model.image_encoder.compile(dynamic=True)
     return network
 

@@ -147,6 +147,12 @@ class TrackerSettings:
         "Compile SAM2's image encoder with torch.compile, which takes a minute or more before tracking begins.",
         dynamic=False,
     )
+    runtime: str = _setting(
+        "torch",
+        "What computes the YOLO detector and SAM2's image encoder; onnxruntime and openvino need exports, made once.",
+        choices=("torch", "onnxruntime", "openvino"),
+        dynamic=False,
+    )
     clip_length: int = _setting(
         12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
     )

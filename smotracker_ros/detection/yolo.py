@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ultralytics import YOLO
 from ultralytics import settings as ultralytics_settings
 
 from smotracker_ros.detection.detections import Detections, DetectorError
+from smotracker_ros.exports import exported, exports_folder, require
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import as_boxes
 
@@ -36,12 +39,14 @@ class YoloDetector:
         weights: `.pt` checkpoint; None: the embedded YOLOv10n. Such files are pickles: loading one runs code that it
             may contain, so use files from sources that you trust.
         device: torch device.
+        runtime: torch, onnxruntime or openvino; a checkpoint is exported for the latter two when it is first used.
 
     Raises:
         DetectorError: if the file is missing, broken, or no detection model.
+        ExportError: if it cannot be run by that runtime.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "torch") -> None:
         path = weights or EMBEDDED_WEIGHTS
         if not path.is_file():
             raise DetectorError(
@@ -67,6 +72,9 @@ class YoloDetector:
         with path.open("rb") as file:
             self._checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         self._stem = path.stem
+        self._runtime = runtime if path.suffix == ".pt" else "torch"
+        if self._runtime != "torch":
+            self._model = YOLO(str(export_detector(path, self._checksum, runtime)), task="detect")
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -75,8 +83,8 @@ class YoloDetector:
 
     @property
     def name(self) -> str:
-        """File stem and checksum."""
-        return f"{self._stem} sha256:{self._checksum}"
+        """File stem, checksum, and the runtime if it is not torch."""
+        return f"{self._stem} sha256:{self._checksum}" + ("" if self._runtime == "torch" else f" {self._runtime}")
 
     def _natural_size(self, longer: int) -> int:
         """Longer side at which a frame is seen by default.
@@ -104,3 +112,30 @@ class YoloDetector:
         scores = result.conf.cpu().numpy().astype(np.float32)
         classes = result.cls.cpu().numpy().astype(np.int64) + 1
         return Detections(boxes, scores, classes).without_duplicates(_DUPLICATE_IOU)
+
+
+def export_detector(weights: Path, checksum: str, runtime: str) -> Path:
+    """A checkpoint in a runtime's format, for frames of any size; made if it is not there.
+
+    Args:
+        weights: `.pt` checkpoint.
+        checksum: of that file.
+        runtime: onnxruntime or openvino.
+
+    Raises:
+        ExportError: if it cannot be made.
+    """
+    require(runtime)
+    ending, kind = (".onnx", "onnx") if runtime == "onnxruntime" else ("_openvino_model", "openvino")
+
+    def make(place: Path) -> Path:
+        # the exporter writes beside the checkpoint
+        copy = place / "detector.pt"
+        shutil.copy(weights, copy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # onnxruntime simplifies graphs by itself
+            options = {"simplify": False} if kind == "onnx" else {}
+            return Path(YOLO(str(copy)).export(format=kind, dynamic=True, verbose=False, **options))
+
+    return exported(exports_folder() / f"{weights.stem}-{checksum}{ending}", make)

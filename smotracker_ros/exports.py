@@ -1,0 +1,68 @@
+"""Models in formats of other runtimes: where the files lie, and how they are made.
+
+An export is made from its checkpoint once and kept in the user's cache folder under the checkpoint's checksum, so that
+it can never be taken for that of another checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+
+_logger = logging.getLogger(__name__)
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported or run in the runtime that was asked for; the message says what to do."""
+
+
+def exports_folder() -> Path:
+    """Folder of exported models: smotracker/exports in the user's cache folder (XDG_CACHE_HOME, or ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "smotracker" / "exports"
+
+
+def require(runtime: str) -> None:
+    """Check that a runtime's packages are installed.
+
+    Raises:
+        ExportError: if one is not.
+    """
+    for package in _PACKAGES.get(runtime, ()):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ExportError(
+                f"runtime {runtime} needs {package} ({error}); pip install 'smotracker_ros[export]', or use torch"
+            ) from error
+
+
+def exported(path: Path, make: Callable[[Path], Path]) -> Path:
+    """The exported file or folder at `path`, made if it is not there.
+
+    Args:
+        path: final place.
+        make: writes an export into the folder that it is given and returns its path.
+
+    Raises:
+        ExportError: if it cannot be made or written.
+    """
+    if path.exists():
+        return path
+    _logger.warning("%s is made, once", path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            made = make(Path(folder))
+            if not path.exists():
+                shutil.move(made, path)
+    except Exception as error:  # exporters raise almost anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ExportError(f"{path} cannot be made ({reason}); use runtime torch") from error
+    return path
