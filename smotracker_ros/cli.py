@@ -183,6 +183,12 @@ _forward(
     "Compare trackers on the same detections: metrics.json, tables and a report.",
 )
 _forward(
+    "reproduce",
+    "smotracker_ros.evaluation.reproduction",
+    "app",
+    "Compute a published table (doha, anti-uav, dut) with the published figures beside ours.",
+)
+_forward(
     "tune-peers", "smotracker_ros.evaluation.commands", "tune_app", "Find each peer's best thresholds on training data."
 )
 

@@ -261,7 +261,7 @@ def _code_checksum(own: bool) -> str:
     """Of the code that makes tracks: those of an older version are not taken for those of this one."""
     root = Path(smotracker_ros.__file__).parent
     patterns = (
-        ("*.py", "association/*.py", "masklets/*.py")
+        ("*.py", "association/*.py", "detection/*.py", "masklets/*.py")
         if own
         else ("evaluation/peers.py", "evaluation/appearance.py", "evaluation/topictrack.py")
     )
