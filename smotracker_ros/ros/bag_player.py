@@ -26,6 +26,7 @@ PARAMETERS = (
     NodeParameter("source", "", "Video file, image folder or rosbag2 to play."),
     NodeParameter("topic", "", "Image topic of a bag; empty: the only one."),
     NodeParameter("rate", 1.0, "Speed as a multiple of the recorded one; 0: as fast as possible.", 0.0, 1000.0),
+    NodeParameter("start_offset", 0.0, "Begin so many seconds after the first frame.", 0.0, 1e6),
     NodeParameter("frames", 0, "Number of frames to play; 0: all.", 0, 2**31),
     NodeParameter("loop", False, "Begin anew at the end, with time going on."),
     NodeParameter("clock", False, "Publish the images' time on /clock, for nodes with use_sim_time."),
@@ -105,9 +106,13 @@ class BagPlayer(Node):
         offset: int | None = None
         number = 0
         limit = self._options["frames"]
+        begin: int | None = None
         while True:
             last = 0
             for frame in self._source:
+                begin = frame.timestamp_ns if begin is None else begin
+                if frame.timestamp_ns - begin < self._options["start_offset"] * NANOSECONDS:
+                    continue
                 if offset is None:
                     from_now = self._options["stamps"] == "now" or (
                         # Videos count from 0, bags from 1970: the latter are worth keeping.
@@ -121,7 +126,11 @@ class BagPlayer(Node):
                 number += 1
                 if limit and number >= limit:
                     return
-            if offset is None or not self._options["loop"]:
+            if offset is None:
+                raise PlayError(
+                    f"{self._source.name} ends before {self._options['start_offset']:g} s; lower start_offset"
+                )
+            if not self._options["loop"]:
                 return
             offset += last - first + round(NANOSECONDS / self._source.fps)
 

