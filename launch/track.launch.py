@@ -29,7 +29,12 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "autostart", default_value="true", description="Activate at once; false: wait for a lifecycle manager."
             ),
-            DeclareLaunchArgument("respawn", default_value="true", description="Start the node again if it dies."),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="Start the node again if it dies.",
+            ),
             DeclareLaunchArgument(
                 "run_id",
                 default_value=[AnonName("run")],
@@ -49,6 +54,7 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
                 respawn=LaunchConfiguration("respawn"),
                 respawn_delay=2.0,
+                arguments=["--respawn", LaunchConfiguration("respawn")],
                 parameters=[
                     LaunchConfiguration("params_file"),
                     {

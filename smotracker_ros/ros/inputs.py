@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.ros.qos import (
     Offer,
     explain_mismatch,
+    explain_silence,
+    image_topics,
     publisher_offers,
     subscription_profile,
     wants_latched,
@@ -93,7 +95,8 @@ class Input:
 
     def mismatch(self) -> str | None:
         """Why no publisher can reach us, None if there is none or one can; follows the offers before."""
-        return explain_mismatch(self.topic, self.message_type, self.reliable, self.follow())
+        offers = self.follow()
+        return explain_mismatch(self.topic, self.message_type, self.reliable, offers)
 
     def close(self) -> None:
         """Unsubscribe; may be called twice."""
@@ -106,6 +109,22 @@ class Input:
         fitting = [offer for offer in offers if offer.message_type == self.message_type]
         reliable = wants_reliable(self._reliability, self._prefer_reliable, fitting)
         return reliable, self._latched and wants_latched(fitting)
+
+
+def explain_inputs(node: Node, inputs: Sequence[Input], silent: bool) -> list[str]:
+    """What keeps messages from arriving, in words; empty if nothing does. The subscriptions follow the offers.
+
+    Args:
+        node: that subscribes.
+        inputs: the images' first.
+        silent: no image has come for too long.
+    """
+    image, *others = inputs
+    found = [text for item in others if (text := item.mismatch()) is not None]
+    if image.mismatch() is not None or silent:
+        offers, topics = publisher_offers(node, image.topic), image_topics(node, image.topic)
+        found.append(explain_silence(image.topic, image.message_type, image.reliable, offers, topics))
+    return found
 
 
 class CueInbox:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import threading
 import time
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 import rclpy
@@ -25,7 +27,7 @@ from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.identities import Identities, identity_file
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, to_nanoseconds
-from smotracker_ros.ros.inputs import CueInbox, Input, to_calibration
+from smotracker_ros.ros.inputs import CueInbox, Input, explain_inputs, to_calibration
 from smotracker_ros.ros.outputs import Outputs
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
@@ -37,7 +39,7 @@ from smotracker_ros.ros.parameters import (
     setting_parameters,
 )
 from smotracker_ros.ros.process import run_process
-from smotracker_ros.ros.qos import explain_silence, image_topics, publisher_offers
+from smotracker_ros.ros.respawn import respawning
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -76,6 +78,7 @@ class TrackerNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self._inputs: list[Input] = []
         self._last_arrival = self._last_warning = 0.0
+        self._told: list[str] = []
         self._own_timers: list[Any] = []
         # ROS time may stand still, and that is worth a word, too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -246,17 +249,12 @@ class TrackerNode(LifecycleNode):
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say why when nothing arrives."""
         now, silence = time.monotonic(), self._value("silence_seconds")
-        image, *others = self._inputs
-        found = [text for item in others if (text := item.mismatch()) is not None]
-        if (mismatch := image.mismatch()) is not None or now - self._last_arrival >= silence:
-            topics = image_topics(self, image.topic) if mismatch is None else []
-            offers = publisher_offers(self, image.topic)
-            found.append(explain_silence(image.topic, image.message_type, image.reliable, offers, topics))
+        found = explain_inputs(self, self._inputs, now - self._last_arrival >= silence)
         if self._value("use_sim_time") and not self.get_clock().now().nanoseconds:
             found.append("use_sim_time is set, but nobody publishes /clock")
-        if not found or now - self._last_warning < 2 * silence:
+        if found == self._told and now - self._last_warning < 2 * silence:
             return
-        self._last_warning = now
+        self._last_warning, self._told = now, found
         for text in found:
             self._health.problem(text)
             self.get_logger().warning(text)
@@ -369,7 +367,7 @@ class TrackerNode(LifecycleNode):
         )
 
 
-def main() -> int:
+def run() -> int:
     """Run the node until it is interrupted; returns the exit code."""
 
     def body(stack: ExitStack) -> int:
@@ -378,8 +376,19 @@ def main() -> int:
         if node.autostart:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-                return 1
+                return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
         rclpy.spin(node)
         return 0
 
     return run_process("smotracker", body)
+
+
+def main() -> int:
+    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed."""
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
+    parser.add_argument("--respawn", choices=("true", "false"), default="false")
+    if parser.parse_known_args()[0].respawn == "false":
+        return run()
+    for name in ("smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
+        import_module(name)  # what takes long to import is there when the node is started again
+    return respawning(run)

@@ -34,7 +34,8 @@ except ImportError as error:  # without ROS, or with ROS but before the messages
     collect_ignore_glob = ["test_*.py"]
     print(f"test/ros is left out: {error} (`make setup` builds what is missing)", file=sys.stderr)
 
-MODULES = {"tracker": "tracker_node", "player": "bag_player", "recorder": "recorder"}
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+EXECUTABLES = {"tracker": "tracker_node", "player": "bag_player", "recorder": "recorder"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,12 +60,11 @@ def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 class NodeProcess:
     """A node in a process of its own, with its output at hand."""
 
-    def __init__(self, kind: str, *ros_arguments: str) -> None:
-        script = f"import sys; from smotracker_ros.ros.{MODULES[kind]} import main; sys.exit(main())"
+    def __init__(self, kind: str, *ros_arguments: str, arguments: tuple[str, ...] = ()) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         environment["RCUTILS_LOGGING_BUFFERED_STREAM"] = "0"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", script, "--ros-args", *ros_arguments],
+            [sys.executable, str(SCRIPTS / EXECUTABLES[kind]), *arguments, "--ros-args", *ros_arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,6 +80,10 @@ class NodeProcess:
             self.lines.append(line)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         return "".join(self.lines)
 
@@ -87,9 +91,9 @@ class NodeProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def interrupt(self) -> None:
+    def interrupt(self, number: int = signal.SIGINT) -> None:
         if self.running:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """As by `kill -9`: the process cannot do anything about it."""
@@ -112,8 +116,8 @@ def start() -> Iterator[Callable[..., NodeProcess]]:
     """Starts node processes that end with the module."""
     processes: list[NodeProcess] = []
 
-    def run(kind: str, *ros_arguments: str) -> NodeProcess:
-        processes.append(NodeProcess(kind, *ros_arguments))
+    def run(kind: str, *ros_arguments: str, arguments: tuple[str, ...] = ()) -> NodeProcess:
+        processes.append(NodeProcess(kind, *ros_arguments, arguments=arguments))
         return processes[-1]
 
     yield run

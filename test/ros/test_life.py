@@ -1,0 +1,151 @@
+"""Starts, ends and restarts of the node's process, at any time and under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from lifecycle_msgs.msg import State, Transition
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.ros.images import frame_to_image
+
+pytestmark = pytest.mark.slow
+
+RESUME_SECONDS = float(os.environ.get("SMOTRACKER_RESUME_SECONDS", "60"))
+"""How long tracking may be away after kill -9; 3 on a machine that has nothing else to do."""
+
+
+def _frame(index: int) -> Frame:
+    """Infrared sky with two hot blobs that fly, stamped with the time of day."""
+    y, x = np.mgrid[0:128, 0:160]
+    image = 80 + np.random.default_rng(index).normal(0, 1.5, (128, 160))
+    for cx, cy in ((30 + index % 90, 40), (130 - index % 90, 90)):
+        image += 130 * np.exp(-(((x - cx) / 5.5) ** 4 + ((y - cy) / 3.5) ** 4))
+    pixels = np.clip(image, 0, 255).astype(np.uint8)
+    return Frame(np.repeat(pixels[..., None], 3, axis=2), time.time_ns(), index, "camera")
+
+
+class Film:
+    """A camera that never stops."""
+
+    def __init__(self, node: Any, fps: float) -> None:
+        self.node, self.fps, self.count = node, fps, 0
+
+    def until(self, condition: Callable[[], bool], patience: float = 60.0) -> bool:
+        deadline = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.node.publisher.publish(frame_to_image(_frame(self.count)))
+            self.count += 1
+            self.node.client.spin_until(lambda: False, 1 / self.fps)
+        return True
+
+    def ids(self) -> set[int]:
+        return {track.id for message in self.node.states for track in message.tracks}
+
+
+def _node_process(outer: int) -> psutil.Process:
+    (child,) = psutil.Process(outer).children()
+    return child
+
+
+def test_kill_minus_nine(
+    client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    process = start("tracker", "-r", "__ns:=/killed", "-p", "run_id:=test", arguments=("--respawn", "true"))
+    node = tracker_of(client, process, "/killed/smotracker")
+    node.wait_until_active()
+    film = Film(node, 10.0)
+    used: list[set[int]] = []
+    gaps, costs = [], []
+    for _ in range(2):
+        node.forget()
+        assert film.until(lambda: len(film.ids()) >= 2 and len(node.detections) >= 10), process.output
+        used.append(film.ids())
+        killed = _node_process(process.pid)
+        os.kill(killed.pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        client.spin_until(lambda: False, 0.1)  # what was on its way
+        node.forget()
+        assert film.until(lambda: bool(node.detections), RESUME_SECONDS), process.output
+        gaps.append(round(time.monotonic() - killed_at, 1))
+        times = _node_process(process.pid).cpu_times()
+        costs.append(round(times.user + times.system, 1))
+    assert film.until(lambda: len(film.ids()) >= 2), process.output
+    used.append(film.ids())
+    print(f"\nseconds without results after kill -9: {gaps}, of CPU time until the first: {costs}; ids: {used}")
+    assert not used[0] & used[1] and not used[1] & used[2] and not used[0] & used[2]
+    assert process.output.count("ended by SIGKILL; it is started again") == 2
+    process.interrupt()
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+
+
+def test_the_node_ends_with_the_process_that_would_start_it_again(start: Callable[..., Any], client: Any) -> None:
+    process = start("tracker", "-r", "__ns:=/orphan", "-p", "autostart:=false", arguments=("--respawn", "true"))
+    assert client.spin_until(lambda: bool(psutil.Process(process.pid).children()), 60), process.output
+    child = _node_process(process.pid)
+    process.interrupt(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    child.wait(20)
+
+
+def test_a_node_that_cannot_be_set_up_is_not_started_again(start: Callable[..., Any]) -> None:
+    process = start("tracker", "-p", "clip_length:=0", arguments=("--respawn", "true"))
+    assert process.wait(90) == 1
+    assert process.output.count("clip_length") >= 1 and "started again" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "signals"),
+    [
+        (1.5, [signal.SIGINT]),
+        (4.0, [signal.SIGTERM]),
+        (5.0, [signal.SIGINT, signal.SIGINT]),
+    ],
+)
+def test_interrupted_while_it_starts(start: Callable[..., Any], seconds: float, signals: list[int]) -> None:
+    process = start("tracker", "-r", "__ns:=/early")
+    time.sleep(seconds)
+    for number in signals:
+        process.interrupt(number)
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+
+
+def test_transitions_and_the_end_under_load(
+    client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]
+) -> None:
+    process = start("tracker", "-r", "__ns:=/busy")
+    node = tracker_of(client, process, "/busy/smotracker")
+    node.wait_until_active()
+    film = Film(node, 100.0)  # more than can be tracked
+    cycle = ("DEACTIVATE", "ACTIVATE", "DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE")
+    highest = 0
+    for transition in cycle:
+        film.until(lambda: len(node.states) > 3, 1.0)
+        assert node.change(getattr(Transition, f"TRANSITION_{transition}")), process.output
+        ids = film.ids()
+        if transition == "CLEANUP":
+            highest = max(ids | {highest})
+        if transition in ("CONFIGURE", "CLEANUP"):
+            client.spin_until(lambda: False, 0.3)
+            node.forget()
+    assert node.state() == State.PRIMARY_STATE_ACTIVE
+    assert film.until(lambda: len(film.ids()) >= 2), process.output
+    assert min(film.ids()) > highest > 0
+    film.until(lambda: False, 0.5)
+    process.interrupt(signal.SIGTERM)
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
