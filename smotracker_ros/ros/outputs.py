@@ -25,7 +25,7 @@ from smotracker_ros.ros.qos import latched_profile, result_profile
 from smotracker_ros.tracks import Tracks, label_image
 from smotracker_ros.video.overlay import Trails, draw_overlay
 
-_TOPICS = {
+TOPICS = {
     "tracks": Detection2DArray,
     "masks": Image,
     "masks/compressed": CompressedImage,
@@ -33,6 +33,8 @@ _TOPICS = {
     "overlay": Image,
     "markers": MarkerArray,
 }
+"""What is published for every image."""
+
 _LATCHED_TOPICS = {"label_info": LabelInfo, "vision_info": VisionInfo}
 
 
@@ -46,7 +48,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {
-            topic: node.create_lifecycle_publisher(kind, topic, result_profile()) for topic, kind in _TOPICS.items()
+            topic: node.create_lifecycle_publisher(kind, topic, result_profile()) for topic, kind in TOPICS.items()
         }
         for topic, kind in _LATCHED_TOPICS.items():
             self._publishers[topic] = node.create_lifecycle_publisher(kind, topic, latched_profile())
