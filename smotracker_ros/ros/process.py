@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,6 +37,9 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
         The exit code: the body's, 0 if the process was interrupted, 1 after an error of the user.
     """
     rclpy.init()
+    core = logging.getLogger("smotracker_ros")
+    core.setLevel(logging.INFO)
+    core.addHandler(_ToRos(name))
     try:
         with ExitStack() as stack:
             return _interruptible(stack, body)
@@ -45,6 +49,21 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         rclpy.try_shutdown()
+
+
+class _ToRos(logging.Handler):
+    """Passes on what the ROS-free parts log."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._logger = rclpy.logging.get_logger(name)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record under the node's process name."""
+        if record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
 
 
 def _interruptible(stack: ExitStack, body: Callable[[ExitStack], int]) -> int:
