@@ -11,6 +11,10 @@ import numpy.typing as npt
 UInt8Image = npt.NDArray[np.uint8]
 
 
+LONGEST_FRAME_ID = 255
+"""Characters of the longest name of a coordinate frame."""
+
+
 class FrameError(ValueError):
     """An image that cannot be used as a frame; the message says why and what to do."""
 
@@ -40,6 +44,9 @@ class Frame:
             )
         if image.shape[0] < 8 or image.shape[1] < 8:
             raise FrameError(f"the image is only {image.shape[1]}x{image.shape[0]} pixels; at least 8x8 are needed")
+        # every detection repeats it: a long one would multiply
+        if len(self.frame_id) > LONGEST_FRAME_ID:
+            raise FrameError(f"the frame id has {len(self.frame_id)} characters; up to {LONGEST_FRAME_ID} are taken")
 
     @property
     def height(self) -> int:

@@ -10,6 +10,12 @@ from pycocotools import mask as coco_mask
 from smotracker_ros.geometry import MaskPatch
 from smotracker_ros.tracks import Track
 
+LARGEST_MASK = 64_000_000
+"""Pixels of the largest image whose masks are decoded."""
+
+LONGEST_COUNTS = 1_000_000
+"""Characters of the longest mask that is decoded."""
+
 
 def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
     """COCO's compressed run-length encoding of a mask in an image of the given size (the `counts` string).
@@ -35,8 +41,35 @@ def encode_mask(mask: MaskPatch, height: int, width: int) -> str:
 
 
 def decode_mask(counts: str, height: int, width: int) -> MaskPatch:
-    """The mask of a COCO `counts` string; the inverse of :func:`encode_mask`."""
-    return MaskPatch.from_full(coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")}))
+    """The mask of a COCO `counts` string; the inverse of :func:`encode_mask`.
+
+    The string may come from anywhere. pycocotools writes beyond its memory if the runs are longer than the image, so it
+    is not used here.
+
+    Raises:
+        ValueError: if the string is no mask of that size, or the image is too large.
+    """
+    if len(counts) > LONGEST_COUNTS or not 0 < height * width <= LARGEST_MASK:
+        raise ValueError(f"a mask of {len(counts)} characters for {width}x{height} pixels is refused")
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts.encode("ascii", "replace"):
+        digit = character - 48
+        if not 0 <= digit < 64 or shift > 30:
+            raise ValueError("the mask is no COCO run-length encoding")
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if digit & 0x10:
+            value -= 1 << shift
+        # from the fourth on, runs are written as differences from the one before the last
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift or not runs or min(runs) < 0 or sum(runs) != height * width:
+        raise ValueError(f"the mask's runs do not make {width}x{height} pixels")
+    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return MaskPatch.from_full(pixels.reshape(width, height).T)
 
 
 def track_fields(

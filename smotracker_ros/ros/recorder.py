@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -45,6 +46,11 @@ PARAMETERS = (
 RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
 MAX_WAITING = 300
 """Images or results that may wait for their counterpart; beyond that the oldest go unrecorded."""
+
+MAX_TRACKS = 5120
+"""Tracks of one image that are taken: as many as the tracker's settings allow, live and lost."""
+LARGEST_COORDINATE = 1e6
+"""Pixels; drawing needs integers."""
 
 
 class Recorder(Node):
@@ -154,10 +160,32 @@ class Recorder(Node):
         for stamp in sorted(self._images.keys() & self._states.keys()):
             image, message = self._images.pop(stamp), self._states.pop(stamp)
             frame = Frame(image.image, image.timestamp_ns, int(message.frame_index), image.frame_id)
-            self._record(frame, from_track_array(message, (frame.height, frame.width)))
+            try:
+                tracks = self._check(message, frame)
+            except ValueError as error:
+                self.get_logger().error(f"track states are left out: {error}", throttle_duration_sec=2.0)
+                continue
+            self._record(frame, tracks)
         for waiting in (self._images, self._states):
             while len(waiting) > MAX_WAITING:
                 del waiting[next(iter(waiting))]
+
+    @staticmethod
+    def _check(message: TrackArray, frame: Frame) -> Tracks:
+        """The tracks of a message, which anybody may have sent.
+
+        Raises:
+            ValueError: if they cannot be those of the frame.
+        """
+        if len(message.tracks) > MAX_TRACKS:
+            raise ValueError(f"{len(message.tracks)} tracks in one message; up to {MAX_TRACKS} are taken")
+        size = (frame.height, frame.width)
+        if any(track.mask_counts and (track.mask_height, track.mask_width) != size for track in message.tracks):
+            raise ValueError("a mask has another size than the image")
+        tracks = from_track_array(message, size)
+        if not all(np.isfinite(track.box).all() and np.abs(track.box).max() < LARGEST_COORDINATE for track in tracks):
+            raise ValueError("a box is not finite, or far outside the image")
+        return tracks
 
     def _record(self, frame: Frame, tracks: Tracks) -> None:
         """Write one frame's tracks to the text and the video."""

@@ -21,6 +21,9 @@ Array = npt.NDArray[np.generic]
 LARGEST_IMAGE = 64_000_000
 """Pixels of the largest image that is decoded: a few kilobytes of PNG can claim gigabytes of pixels."""
 
+LARGEST_FILE = 256 * 2**20
+"""Bytes of the largest compressed image that is decoded."""
+
 _FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 # Some cameras pad a JPEG with zeros or add a few bytes of their own after its end mark
@@ -171,6 +174,8 @@ def decode_compressed_image(
         FrameError: if the data is empty, cut off, too large, or cannot be decoded.
     """
     values = np.frombuffer(data, dtype=np.uint8)
+    if values.size > LARGEST_FILE:
+        raise FrameError(f"a compressed image of {values.size} bytes is refused; up to {LARGEST_FILE} are decoded")
     broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format"
     try:
         with PIL.Image.open(io.BytesIO(values.tobytes()), formats=_FILE_FORMATS) as header:

@@ -1,4 +1,4 @@
-"""Recorder and player killed in mid-stream: what was recorded can be read to the last second."""
+"""Recorder and player killed in mid-stream: what was recorded can be read to the last second. And hostile results."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
-from smotracker_ros.msg import TrackArray
+from smotracker_ros.msg import Track, TrackArray
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import BoundingBox2D, Detection2DArray
 
 from smotracker_ros.ros.demo import render_scene
 from smotracker_ros.ros.images import to_image, to_nanoseconds, to_stamp
@@ -35,9 +35,9 @@ class Results:
         }
         self.count = 0
 
-    def answer(self, header: Header) -> None:
+    def answer(self, header: Header, tracks: Sequence[Track] = ()) -> None:
         self._publishers["masks"].publish(to_image(np.zeros((48, 64), np.uint16), header, "mono16"))
-        self._publishers["track_states"].publish(TrackArray(header=header, frame_index=self.count))
+        self._publishers["track_states"].publish(TrackArray(header=header, frame_index=self.count, tracks=tracks))
         self._publishers["tracks"].publish(Detection2DArray(header=header))
         self.count += 1
 
@@ -115,3 +115,31 @@ def test_a_killed_player(client: Any, start: Callable[..., Any], tmp_path: Path)
     found = _stamps(output / "bag")
     assert (output / "bag" / "metadata.yaml").is_file()
     assert found == dict.fromkeys(("/torn/image", "/torn/tracks", "/torn/masks", "/torn/track_states"), sent)
+
+
+def test_results_that_cannot_be_true_are_left_out(client: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    recorder = start("recorder", "-r", "__ns:=/hostile", "-p", f"output:={tmp_path / 'out'}", "-p", "idle_seconds:=0.0")
+    images = client.node.create_publisher(Image, "/hostile/image", 50)
+    results = Results(client, "/hostile")
+    assert client.spin_until(lambda: images.get_subscription_count() > 0, 60), recorder.output
+    good = Track(id=1, state=Track.CONFIRMED, mask_height=48, mask_width=64, mask_counts="Zn04\\10000000Vj1")
+    hostile = [
+        Track(state=Track.CONFIRMED, mask_height=2**32 - 1, mask_width=2**32 - 1, mask_counts="Zn04\\10000000Vj1"),
+        Track(state=Track.CONFIRMED, mask_height=48, mask_width=64, mask_counts="o" * 1000),
+        Track(state=Track.CONFIRMED, mask_height=48, mask_width=64, mask_counts="P" * 2_000_000),
+        Track(state=99),
+        Track(state=Track.CONFIRMED, box=BoundingBox2D(size_x=float("nan"))),
+        Track(state=Track.CONFIRMED, box=BoundingBox2D(size_x=1e300, size_y=1e300)),
+    ]
+    pairs = [tracks for bad in hostile for tracks in ([bad], [good])]
+    for number, tracks in enumerate(pairs):
+        header = Header(stamp=to_stamp(10**18 + number * 10**8), frame_id="camera")
+        images.publish(to_image(np.full((48, 64, 3), 90, np.uint8), header, "rgb8"))
+        results.answer(header, tracks)
+        client.spin_until(lambda: False, 0.1)
+    assert client.spin_until(lambda: "track states are left out" in recorder.output, 20), recorder.output
+    client.spin_until(lambda: False, 1.0)
+    recorder.interrupt()
+    assert recorder.wait() == 0, recorder.output
+    assert f"recorded {len(hostile)} frames" in recorder.output and "Traceback" not in recorder.output
+    assert len(_stamps(tmp_path / "out" / "bag")["/hostile/track_states"]) == len(pairs), "the bag holds what was sent"
