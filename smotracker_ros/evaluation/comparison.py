@@ -21,6 +21,7 @@ from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
+from smotracker_ros.evaluation.newcomers import newcomers, summarise
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
@@ -210,18 +211,21 @@ def score_runs(
             row["fps"] = frames / seconds if seconds > 0 else None
             row["cpu_ms_per_frame"] = 1e3 * seconds / max(frames, 1)
             row["detector_share"] = sum(run.passes for run in mine) / max(frames, 1)
+            late = [item for sequence in good for item in newcomers(sequence, _tracks(plan, name, sequence))]
+            row["newcomers"] = summarise(late)
         result[name] = row
     return result
 
 
 def _scores(plan: Plan, name: str, sequences: Iterable[EvaluationSequence], view: str) -> dict[str, Score]:
-    tracks = plan.output / "tracks" / name
     return {
-        sequence.name: score_sequence(
-            sequence, read_tracks(tracks / f"{sequence.name}.txt"), view, class_aware=plan.class_aware
-        )
+        sequence.name: score_sequence(sequence, _tracks(plan, name, sequence), view, class_aware=plan.class_aware)
         for sequence in sequences
     }
+
+
+def _tracks(plan: Plan, name: str, sequence: EvaluationSequence) -> TrackRows:
+    return read_tracks(plan.output / "tracks" / name / f"{sequence.name}.txt")
 
 
 def _device(name: str) -> str:

@@ -71,7 +71,19 @@ def markdown_table(trackers: Trackers, count: int, dataset: str) -> str:
             lines.append(f"| {name} | " + " | ".join(text) + f" | {trackers[name]['note']} |")
         true_ids = next((row[view]["GT_IDs"] for row in trackers.values() if row[view]), None)
         lines += ["", f"True number of ids: {true_ids}.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_newcomer_lines(trackers)])
+
+
+def _newcomer_lines(trackers: Trackers) -> list[str]:
+    """What becomes of targets that enter late, as Markdown; nothing where there are none."""
+    rows = {name: row["newcomers"] for name, row in trackers.items() if row.get("newcomers", {}).get("targets")}
+    if not rows:
+        return []
+    lines = ["### Targets that enter late", "", "| tracker | found | covered |", "|---|---|---|"]
+    for name, row in rows.items():
+        share = 100 * row["covered"] / max(row["frames"], 1)
+        lines.append(f"| {name} | {row['found']} of {row['targets']} | {share:.0f} % of their frames |")
+    return [*lines, ""]
 
 
 def _rows(trackers: Trackers, view: str) -> list[tuple[str, list[tuple[str, bool]]]]:
