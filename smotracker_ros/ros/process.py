@@ -36,6 +36,9 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     Returns:
         The exit code: the body's, 0 if the process was interrupted, 1 after an error of the user.
     """
+    # rclpy ends the context when a signal comes, and every call notices. Python's own KeyboardInterrupt would break in
+    # anywhere, also in the middle of rclpy's bookkeeping.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init()
     core = logging.getLogger("smotracker_ros")
     core.setLevel(logging.INFO)
