@@ -1,8 +1,6 @@
 """Other runtimes: equal to torch, made once, used by the tracker, and refused with a reason."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.export_command import app
 from smotracker_ros.exports import ExportError, exported, exports_folder
 from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.checkpoints import load_network
@@ -84,9 +84,9 @@ def test_the_tracker_gives_the_same_tracks_in_every_runtime(runtime: str, frames
 
 def test_the_command_compares_and_times(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "smotracker_ros.cli", "export", "--runtimes", "onnxruntime", "--repeats", "1"]
-    done = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
+    options = ["--runtimes", "onnxruntime", "--repeats", "1", "--output", str(output)]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
     rows = {row["part"]: row for row in json.loads(output.read_text())}
     assert set(rows) == {"encoder", "detector"}
     assert rows["encoder"]["difference"] < 1e-4 and rows["detector"]["difference"] < 1e-2
