@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -68,6 +69,8 @@ class Recorder(Node):
         self._folder = Path(self._options["output"])
         self._folder.mkdir(parents=True, exist_ok=True)
         self._stack = stack
+        # ROS time may stand still until somebody plays, who in turn may wait for us.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._bag = self._open_bag() if self._options["bag"] else None
         self._text = stack.enter_context(MotWriter(self._folder / "tracks.txt"))
         self._video: OverlayWriter | None = None
@@ -90,7 +93,7 @@ class Recorder(Node):
                     matched=lambda event, topic=topic: self._matched.update({topic: event.current_count > 0})
                 ),
             )
-        self.create_timer(0.2, self._subscribe_to_images)
+        self.create_timer(0.2, self._subscribe_to_images, clock=self._steady)
 
     def _open_bag(self) -> BagRecorder:
         """Begin the bag, and tell of earlier ones that were cut off."""
@@ -100,7 +103,7 @@ class Recorder(Node):
                 f"{path} was cut off while it was recorded; make a complete bag of it with "
                 f"`smotracker recover {path} --output DIR`, and delete {path.parent}"
             )
-        self.create_timer(FLUSH_SECONDS, bag.flush)
+        self.create_timer(FLUSH_SECONDS, bag.flush, clock=self._steady)
         return self._stack.enter_context(bag)
 
     def _subscribe_to_images(self) -> None:

@@ -1,0 +1,74 @@
+"""Writes docs/parameters.md from the declarations: `python tools/parameter_table.py`; with `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from smotracker_ros.presets import PRESETS, load_settings
+from smotracker_ros.ros import bag_player, recorder
+from smotracker_ros.ros.parameters import PARAMETERS, NodeParameter, setting_parameters
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
+
+HEAD = """# Parameters
+
+Made from the declarations by `python tools/parameter_table.py`. "Live" parameters may change at any time and take
+effect with the next image; the tracker's others while the node is unconfigured, and those of player and recorder at
+their start. The tracker's settings are also those of `smotracker track --set NAME=VALUE` and of `smotracker bag`.
+"""
+
+
+def _value(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"`{value}`" if value != "" else "empty"
+
+
+def _allowed(parameter: NodeParameter) -> str:
+    if parameter.choices:
+        return ", ".join(parameter.choices)
+    if parameter.minimum is not None and parameter.maximum is not None:
+        return f"{parameter.minimum:g} to {parameter.maximum:g}"
+    return type(parameter.default).__name__
+
+
+def _table(parameters: Iterable[NodeParameter], live: bool) -> str:
+    """Rows of a Markdown table; `live`: with a column that tells which may change at any time."""
+    rows = ["| name | default | allowed | meaning |" + (" live |" if live else "")]
+    rows.append("|---|---|---|---|" + ("---|" if live else ""))
+    for item in parameters:
+        row = f"| `{item.name}` | {_value(item.default)} | {_allowed(item)} | {item.description} |"
+        rows.append(row + (" yes |" if item.dynamic else " |") if live else row)
+    return "\n".join(rows) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, "## The node `tracker_node`\n", _table(PARAMETERS, live=True)]
+    parts += ["## The tracker's settings\nDefaults are those of the preset `y-smotracker`.\n"]
+    parts += [_table(setting_parameters(load_settings()), live=True)]
+    parts += ["## Presets\nWhat each preset changes:\n"]
+    rows = ["| preset | settings |", "|---|---|"]
+    for name, changes in PRESETS.items():
+        rows.append(f"| `{name}` | {', '.join(f'`{key}`: {_value(value)}' for key, value in changes.items())} |")
+    parts += ["\n".join(rows) + "\n"]
+    parts += ["## The player `bag_player`\n", _table(bag_player.PARAMETERS, live=False)]
+    parts += ["## The recorder `recorder`\n", _table(recorder.PARAMETERS, live=False)]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write or compare the page; exit code 1 if it is out of date."""
+    if "--check" not in sys.argv:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
+        return 0
+    print(f"{PAGE.name} is out of date: run `python tools/parameter_table.py`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
