@@ -5,10 +5,13 @@ import logging
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from smotracker_ros.cli import app
 from smotracker_ros.detection import DetectorError, PromptedDetector
 from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
 from smotracker_ros.frames import Frame
@@ -123,3 +126,18 @@ def test_broken_and_foreign_models(tiny_grounding_dino: Path, tmp_path: Path) ->
     (foreign / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(DetectorError, match="is a bert model; Grounding DINO is needed"):
         GroundingDinoDetector(str(foreign), "drone .")
+
+
+def test_the_command_takes_a_prompt(tiny_grounding_dino: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), FRAME.image)
+    command = ["track", str(tmp_path / "images"), "--output", str(tmp_path / "out"), "--preset", "g-smotracker"]
+    command += ["--prompt", "kite .", "--set"]
+    done = CliRunner().invoke(app, [*command, f"grounding_dino_weights={tiny_grounding_dino}"])
+    assert done.exit_code == 0, done.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["settings"]["prompt"] == "kite ." and summary["frames"] == 2
+    assert summary["models"]["detector"].startswith(tiny_grounding_dino.name)
+    refused = CliRunner().invoke(app, [*command, "grounding_dino_weights=nobody/nothing"])
+    assert isinstance(refused.exception, DetectorError) and "offline=false" in str(refused.exception)
