@@ -19,8 +19,8 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 # A node that is killed sooner than this may be killed by its own start: the next one waits a little
-_SHORT_LIFE_SECONDS = 10.0
-_PAUSE_SECONDS = 2.0
+_SHORT_LIFE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 
 
 def respawning(body: Callable[[], int]) -> int:

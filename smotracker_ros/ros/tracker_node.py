@@ -389,6 +389,7 @@ def main() -> int:
     parser.add_argument("--respawn", choices=("true", "false"), default="false")
     if parser.parse_known_args()[0].respawn == "false":
         return run()
-    for name in ("smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
-        import_module(name)  # what takes long to import is there when the node is started again
+    # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
+    for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
+        import_module(name)
     return respawning(run)
