@@ -57,7 +57,7 @@ def build_detector(settings: TrackerSettings) -> Detector:
     Raises:
         DetectorError: if its weights cannot be used.
         WeightError: if they are missing, changed, or a pickle from a folder that is not trusted.
-        SettingsError: if the device does not exist.
+        SettingsError: if the device does not exist, or computes badly in the precision.
     """
     from smotracker_ros.detection.sliced import SlicedDetector
 
@@ -68,14 +68,19 @@ def build_detector(settings: TrackerSettings) -> Detector:
 
 
 def _load_detector(settings: TrackerSettings) -> Detector:
-    from smotracker_ros.hardware import choose_device
+    from smotracker_ros.hardware import choose_device, choose_precision
 
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
         from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
 
         return GroundingDinoDetector(
-            settings.grounding_dino_weights, settings.prompt, settings.text_threshold, settings.offline, device
+            settings.grounding_dino_weights,
+            settings.prompt,
+            settings.text_threshold,
+            settings.offline,
+            device,
+            choose_precision(settings.precision, device),
         )
     weights = find_weights(settings.detector_weights)
     if weights is None or weights.suffix != ".onnx":

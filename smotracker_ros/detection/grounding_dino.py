@@ -37,13 +37,20 @@ class GroundingDinoDetector:
         text_threshold: probability from which a word speaks for its phrase; what no phrase is claimed by is left out.
         offline: take a hub name from the local cache only.
         device: torch device.
+        precision: in which the network computes; its weights stay float32.
 
     Raises:
         DetectorError: if transformers is not installed, or the model is missing, broken, or of another kind.
     """
 
     def __init__(
-        self, source: str, prompt: str, text_threshold: float = 0.25, offline: bool = True, device: str = "cpu"
+        self,
+        source: str,
+        prompt: str,
+        text_threshold: float = 0.25,
+        offline: bool = True,
+        device: str = "cpu",
+        precision: torch.dtype = torch.float32,
     ) -> None:
         try:
             import transformers
@@ -73,6 +80,7 @@ class GroundingDinoDetector:
             ) from error
         self._model: Any = model.requires_grad_(False).eval().to(device)
         self._device = torch.device(device)
+        self._precision = precision
         self._name = f"{Path(source).name} sha256:{_checksum(folder)}"
         self._numbers: dict[str, int] = {}
         self._phrases: tuple[str, ...] = ()
@@ -108,7 +116,8 @@ class GroundingDinoDetector:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = {"size": {"shortest_edge": image_size, "longest_edge": image_size}} if image_size else {}
         images = self._images(images=frame.image, return_tensors="pt", **size).to(self._device)
-        output = self._model(**images, **self._text)
+        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+            output = self._model(**images, **self._text)
         words = output.logits[0].float().sigmoid().cpu().numpy()  # queries x tokens
         centers = output.pred_boxes[0].float().cpu().numpy()  # x, y, width, height as shares of the image
         claims = np.stack([words[:, span].max(axis=1) for span in self._spans], axis=1)

@@ -74,6 +74,14 @@ def test_thresholds_and_size(tiny_grounding_dino: Path) -> None:
     assert len(detector.detect(FRAME)) == 0
 
 
+def test_half_precision_moves_scores_a_little_only(tiny_grounding_dino: Path) -> None:
+    """Under CPU autocast, which is slow but goes the way of a GPU's."""
+    exact = GroundingDinoDetector(str(tiny_grounding_dino), "drone .", 0.0).detect(FRAME)
+    half = GroundingDinoDetector(str(tiny_grounding_dino), "drone .", 0.0, precision=torch.bfloat16).detect(FRAME)
+    assert half.scores.dtype == half.boxes.dtype == np.float32
+    assert half.scores[0] == pytest.approx(exact.scores[0], abs=0.03) and half.scores[0] != exact.scores[0]
+
+
 def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: Path) -> None:
     settings = load_settings(
         "g-smotracker",
