@@ -119,10 +119,17 @@ class TrackerSettings:
     window_factor: float = _setting(
         3.6, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
     )
+    masklet_interval: int = _setting(
+        2,
+        "SAM2 looks at a calm, lonely target once in so many frames; between, its mask follows its picture.",
+        minimum=1,
+        maximum=10,
+    )
     memory_policy: str = _setting(
         "motion_aware",
-        "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree.",
-        choices=("fifo", "motion_aware"),
+        "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree; "
+        "distractor_aware also keeps frames on which the target was told apart from something similar.",
+        choices=("fifo", "motion_aware", "distractor_aware"),
     )
     mask_choice: str = _setting(
         "network",
@@ -157,6 +164,12 @@ class TrackerSettings:
         12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
     )
     adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
+    max_detector_share: float = _setting(
+        1.0,
+        "Most detector passes per frame in the long run; clips become longer where it is used up.",
+        minimum=0.001,
+        maximum=1.0,
+    )
     birth_confidence: float = _setting(
         0.2, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
     )

@@ -9,12 +9,14 @@ import numpy as np
 
 from smotracker_ros.association.cues import Side
 from smotracker_ros.association.resolve import associate
+from smotracker_ros.clips import ClipSchedule
 from smotracker_ros.clutter import ClutterMap, Landmark
 from smotracker_ros.crossings import Crossings
 from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector, PromptedDetector
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
+from smotracker_ros.gliding import Gliding
 from smotracker_ros.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
@@ -23,10 +25,6 @@ from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import Tracks, TrackState
 
-# A masklet that its network rates below this is uncertain: the detector is asked early
-_UNCERTAIN_IOU = 0.4
-# Early detector passes keep this distance, in frames, so that a clip never degenerates to a detector on every frame
-_EARLY_PASS_DISTANCE = 3
 # A masklet out of sight this long, in seconds, is lost
 _UNSEEN_LIMIT = 0.7
 # Overlap from which a detection says that a masklet has drifted
@@ -54,14 +52,14 @@ class SmoTracker:
         self._camera = CameraMotion()
         self._clutter = ClutterMap()
         self._crossings = Crossings()
+        self._gliding = Gliding()
         self._mask_choice = MotionAwareChoice()
         self._targets: dict[int, Target] = {}
         self._next_id = 1
         self.cues = CueBook()
         self._duplicates: Counter[tuple[int, int]] = Counter()
         self._last_timestamp: int | None = None
-        self._since_detector: int | None = None
-        self.detector_passes = 0
+        self._clips = ClipSchedule()
         self.frames = 0
 
     @property
@@ -83,6 +81,11 @@ class SmoTracker:
         """Names and checksums of the models used."""
         network = self._propagator.network
         return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}"}
+
+    @property
+    def detector_passes(self) -> int:
+        """Frames on which the detector has run."""
+        return self._clips.passes
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -112,11 +115,12 @@ class SmoTracker:
         self._camera.reset()
         self._clutter = ClutterMap()
         self._crossings.reset()
+        self._gliding.reset()
         self._mask_choice.reset()
         self._duplicates.clear()
         self.cues.reset()
         self._last_timestamp = None
-        self._since_detector = None
+        self._clips.reset()
 
     def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
         """Track one frame; no later frame is needed.
@@ -132,7 +136,7 @@ class SmoTracker:
         if self._last_timestamp is not None:
             seconds = float(np.clip((frame.timestamp_ns - self._last_timestamp) / 1e9, 0.0, _LONGEST_STEP))
         self._last_timestamp = frame.timestamp_ns
-        self._since_detector = None if self._since_detector is None else self._since_detector + 1
+        self._clips.advance(self._settings)
         self.frames += 1
 
         shift = self._camera.update(frame.image)
@@ -147,8 +151,6 @@ class SmoTracker:
         self._count_overlaps()
         detects = self._clip_starts()
         if detects:
-            self._since_detector = 0
-            self.detector_passes += 1
             found = self._detector.detect(frame, self._settings.detector_confidence, self._settings.detector_image_size)
             self._confront(frame, found)
             self._merge_duplicates()
@@ -161,7 +163,12 @@ class SmoTracker:
         return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
-        live = [target for target in self._targets.values() if target.is_live]
+        interval = self._settings.masklet_interval
+        gliding: set[int] = set()
+        if interval > 1 and not self._clips.ends(self._settings):
+            disturbed = self._crossings.unsettled
+            gliding = self._gliding.carry(self._targets, frame.image, seconds, self.frames, interval, disturbed)
+        live = [target for target in self._targets.values() if target.is_live and target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(
             frame,
@@ -173,6 +180,8 @@ class SmoTracker:
         )
         for target in live:
             self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
+            if interval > 1:
+                self._gliding.remember(target, frame.image)
 
     @property
     def _first_frame_only(self) -> bool:
@@ -213,23 +222,9 @@ class SmoTracker:
 
     def _clip_starts(self) -> bool:
         """Whether the detector runs on this frame."""
-        if self._first_frame_only:
-            return not self._targets
-        since = self._since_detector
-        if since is None or since >= self._settings.clip_length:
-            return True
-        if not self._settings.adaptive_clips or since < _EARLY_PASS_DISTANCE:
-            return False
-        if self._crossings.wants_detector(self._targets):
-            return True
-        live = [target for target in self._targets.values() if target.is_live]
-        if not live:
-            return since >= max(self._settings.clip_length // 3, _EARLY_PASS_DISTANCE)
-        return any(
-            (target.state is TrackState.TENTATIVE and target.hits < self._settings.confirmations)
-            or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU))
-            for target in live
-        )
+        first_only = self._first_frame_only
+        live = [target for target in self._targets.values() if first_only or target.is_live]
+        return self._clips.starts(live, self._settings, self._crossings.wants_detector(self._targets))
 
     def _confront(self, frame: Frame, found: Detections) -> None:
         """Match detections with live masklets, then with lost ones; the rest are born."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes
-from smotracker_ros.masklets.model import Decoded
+from smotracker_ros.masklets.model import Candidates, Decoded
 from smotracker_ros.masklets.windows import Window
 
 # Number of the mask to take, from the object's id, each mask's tight box in image pixels (None: empty), float32 (4,),
@@ -48,6 +48,14 @@ def choose_masks(decoded: Decoded, ids: Sequence[int], windows: Sequence[Window]
         predicted_iou=candidates.predicted_iou[rows, columns],
         pointer=candidates.pointers[rows, columns],
     )
+
+
+def other_boxes(candidates: Candidates, index: int) -> list[FloatArray]:
+    """Tight boxes of the masks of one object that the network rates lower, each float32 (4,), xyxy input pixels."""
+    best = int(candidates.predicted_iou[index].argmax())
+    masks = (candidates.high[index] > 0).cpu().numpy()
+    tight = [MaskPatch.from_full(mask).box() for number, mask in enumerate(masks) if number != best]
+    return [box for box in tight if box is not None]
 
 
 def keep_object(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -39,11 +39,13 @@ class MemoryPolicy:
         name: as in the settings.
         selective: remember only frames whose evidence passes; otherwise every frame.
         least_iou: least predicted IoU of a remembered mask.
+        anchors: frames with distractors that are remembered for long (:mod:`smotracker_ros.masklets.anchors`).
     """
 
     name: str
     selective: bool
     least_iou: float = 0.5
+    anchors: int = 0
 
     def accepts(self, evidence: Evidence) -> bool:
         """Whether a frame may enter the bank (SAMURAI's rule, Yang et al. 2024, when selective)."""
@@ -54,7 +56,8 @@ class MemoryPolicy:
 
 FIFO = MemoryPolicy("fifo", selective=False)
 MOTION_AWARE = MemoryPolicy("motion_aware", selective=True)
-POLICIES = {policy.name: policy for policy in (FIFO, MOTION_AWARE)}
+DISTRACTOR_AWARE = MemoryPolicy("distractor_aware", selective=True, anchors=2)
+POLICIES = {policy.name: policy for policy in (FIFO, MOTION_AWARE, DISTRACTOR_AWARE)}
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class MemoryBank:
         prompted: memories of the first and the newest prompted frame.
         recent: memories of unprompted frames, oldest first.
         pointers: (frame, pointer) of unprompted frames, oldest first.
+        anchors: memories of unprompted frames that are kept for long, oldest first.
     """
 
     recent_limit: int
@@ -83,6 +87,18 @@ class MemoryBank:
     prompted: list[Entry] = field(default_factory=list)
     recent: deque[Entry] = field(default_factory=deque)
     pointers: deque[tuple[int, Tensor]] = field(default_factory=deque)
+    anchors: deque[Entry] = field(default_factory=deque)
+
+    @property
+    def kept(self) -> list[Entry]:
+        """Memories whose age does not count: of prompted frames, and anchors."""
+        return [*self.prompted, *self.anchors]
+
+    def anchor(self, frame: int, limit: int) -> None:
+        """Keep what has just been written of a frame as an anchor; beyond the limit the oldest anchor goes."""
+        self.anchors.extend(entry for entry in self.recent if entry.frame == frame)
+        while len(self.anchors) > limit:
+            self.anchors.popleft()
 
     def write(self, entry: Entry, prompted: bool) -> None:
         """Remember a frame. A prompt replaces what the same frame had; beyond the limits the oldest goes."""
@@ -104,12 +120,14 @@ class MemoryBank:
         self.prompted = [entry for entry in self.prompted if entry.frame != frame]
         self.recent = deque(entry for entry in self.recent if entry.frame != frame)
         self.pointers = deque(item for item in self.pointers if item[0] != frame)
+        self.anchors = deque(entry for entry in self.anchors if entry.frame != frame)
 
     def rewind(self, frame: int) -> None:
         """Forget all frames from one on; the first prompt stays in any case."""
         self.prompted = [*self.prompted[:1], *(entry for entry in self.prompted[1:] if entry.frame < frame)]
         self.recent = deque(entry for entry in self.recent if entry.frame < frame)
         self.pointers = deque(item for item in self.pointers if item[0] < frame)
+        self.anchors = deque(entry for entry in self.anchors if entry.frame < frame)
 
     def expire(self, now: int) -> None:
         """Drop unprompted entries by age, as the stock predictor does."""
@@ -121,12 +139,12 @@ class MemoryBank:
     @property
     def signature(self) -> tuple[int, int, int]:
         """Banks of equal signature can be batched without padding."""
-        return len(self.prompted), len(self.recent), len(self.pointers)
+        return len(self.prompted) + len(self.anchors), len(self.recent), len(self.pointers)
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes, counting whole tensor storages so that a pinned batch would show."""
-        tensors = [tensor for entry in [*self.prompted, *self.recent] for tensor in (entry.memory, entry.pointer)]
+        tensors = [tensor for entry in [*self.kept, *self.recent] for tensor in (entry.memory, entry.pointer)]
         tensors += [pointer for _, pointer in self.pointers]
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
         return sum(storages.values())
@@ -148,7 +166,7 @@ def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) 
     count = len(first.recent)
     slots, ages = [], []
     for bank in banks:
-        bank_ages = [now - entry.frame for entry in bank.prompted] + [now - frame for frame, _ in bank.pointers]
+        bank_ages = [now - entry.frame for entry in bank.kept] + [now - frame for frame, _ in bank.pointers]
         if policy.selective:
             slots.append(list(range(count, 0, -1)))
             ages.append([min(age, bank.pointer_limit) for age in bank_ages])
@@ -157,11 +175,11 @@ def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) 
             ages.append(bank_ages)
     device = first.prompted[0].memory.device
     pointers = [
-        torch.stack([entry.pointer for entry in bank.prompted] + [pointer for _, pointer in bank.pointers])
+        torch.stack([entry.pointer for entry in bank.kept] + [pointer for _, pointer in bank.pointers])
         for bank in banks
     ]
     return Memories(
-        prompted=tuple(torch.stack([bank.prompted[i].memory for bank in banks]) for i in range(len(first.prompted))),
+        prompted=tuple(torch.stack([bank.kept[i].memory for bank in banks]) for i in range(len(first.kept))),
         recent=tuple(torch.stack([bank.recent[i].memory for bank in banks]) for i in range(count)),
         recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), count).t(),
         pointers=torch.stack(pointers, dim=1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers
-from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object
+from smotracker_ros.masklets.anchors import AnchorRule
+from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object, other_boxes
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
 from smotracker_ros.masklets.windows import (
@@ -67,6 +68,7 @@ class _Object:
     bank: MemoryBank
     guess: Guess
     uses_whole_frame: bool
+    anchor_rule: AnchorRule = field(default_factory=AnchorRule)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class Propagator:
             members += group
         views = [indices[chosen.index(identity)] for identity in members]
         features = self._views.features.select(views)
-        decoded = self.network.decode(torch.cat(conditioned), features, None, every_mask=choose is not None)
+        every_mask = choose is not None or self.policy.anchors > 0
+        decoded = self.network.decode(torch.cat(conditioned), features, None, every_mask=every_mask)
         places = [windows[view] for view in views]
         if choose is not None:
             decoded = choose_masks(decoded, members, places, choose)
@@ -334,10 +337,11 @@ class Propagator:
         ious, scores = decoded.predicted_iou.tolist(), decoded.object_score.tolist()
         result: dict[int, Masklet] = {}
         writers: list[int] = []
+        anchors: set[int] = set()
         for index, identity in enumerate(ids):
             cleaned = keep_object(logits[index])
             visible = scores[index] > 0 and bool((cleaned > 0).any())
-            mask, box = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_)), None
+            mask, box, tight = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_)), None, None
             if visible:
                 mask = paste(cleaned, windows[index], frame.height, frame.width)
                 tight = MaskPatch.from_full(cleaned > 0).box()
@@ -351,6 +355,11 @@ class Propagator:
             remembered = prompted or (self.policy.accepts(evidence) and not held)
             if remembered:
                 writers.append(index)
+                rule = self._objects[identity].anchor_rule
+                if tight is not None and decoded.candidates is not None and self.policy.anchors:
+                    others = other_boxes(decoded.candidates, index)
+                    if rule.admits(self._time, ious[index], mask.area, tight, others):
+                        anchors.add(identity)
             if box is not None and motion > 0:
                 size = float(max(box[2] - box[0], box[3] - box[1]))
                 old = self._objects[identity].guess
@@ -367,5 +376,8 @@ class Propagator:
             for row, index in enumerate(writers):
                 # cloned: a view would keep the whole batch alive as long as the longest-lived object
                 entry = Entry(self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone())
-                self._objects[ids[index]].bank.write(entry, prompted)
+                bank = self._objects[ids[index]].bank
+                bank.write(entry, prompted)
+                if ids[index] in anchors:
+                    bank.anchor(self._time, self.policy.anchors)
         return result

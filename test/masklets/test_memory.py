@@ -1,8 +1,20 @@
 """Memory banks stay bounded and obey their policies."""
 
+from collections import deque
+
+import numpy as np
 import torch
 
-from smotracker_ros.masklets.memory import FIFO, MOTION_AWARE, Entry, Evidence, MemoryBank, batch_memories
+from smotracker_ros.masklets.anchors import AnchorRule
+from smotracker_ros.masklets.memory import (
+    DISTRACTOR_AWARE,
+    FIFO,
+    MOTION_AWARE,
+    Entry,
+    Evidence,
+    MemoryBank,
+    batch_memories,
+)
 
 
 def _entry(frame: int) -> Entry:
@@ -79,3 +91,41 @@ def test_motion_aware_policy_needs_all_three_kinds_of_evidence() -> None:
     for bad in (Evidence(0.4, 1.0, 0.5), Evidence(0.8, -1.0, 0.5), Evidence(0.8, 1.0, 0.0)):
         assert not MOTION_AWARE.accepts(bad)
         assert FIFO.accepts(bad)
+
+
+def test_anchors_stay_when_their_frames_are_old() -> None:
+    bank = MemoryBank(recent_limit=2, pointer_limit=3)
+    bank.write(_entry(0), prompted=True)
+    for frame in range(1, 10):
+        bank.write(_entry(frame), prompted=False)
+        if frame in (2, 5, 7):
+            bank.anchor(frame, limit=2)
+    assert [entry.frame for entry in bank.kept] == [0, 5, 7]
+    assert bank.signature == (3, 2, 3)
+    memories = batch_memories([bank], 10, DISTRACTOR_AWARE)
+    assert [float(memory.flatten()[0]) for memory in memories.prompted] == [0, 5, 7]
+    assert len(memories.pointers) == 6
+    bank.rewind(6)
+    assert [entry.frame for entry in bank.kept] == [0, 5]
+    bank.forget(5)
+    assert [entry.frame for entry in bank.kept] == [0]
+
+
+def test_a_frame_is_an_anchor_if_something_similar_was_told_apart() -> None:
+    box = np.float32([10, 10, 20, 20])
+    other, same = np.float32([40, 10, 50, 20]), np.float32([10, 10, 20, 21])
+
+    def rule() -> AnchorRule:
+        return AnchorRule(deque([100] * 10))
+
+    assert rule().admits(20, 0.9, 110, box, [same, other])
+    assert not rule().admits(20, 0.9, 110, box, [same])
+    assert not rule().admits(20, 0.9, 110, box, [])
+    assert not rule().admits(20, 0.8, 110, box, [other])
+    assert not rule().admits(20, 0.9, 130, box, [other])
+    assert not rule().admits(20, 0.9, 70, box, [other])
+    assert not AnchorRule().admits(0, 0.9, 100, box, [other])
+    known = rule()
+    assert known.admits(20, 0.9, 100, box, [other])
+    assert not known.admits(24, 0.9, 100, box, [other])
+    assert known.admits(25, 0.9, 100, box, [other])

@@ -7,7 +7,7 @@ from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import pairwise_iou
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.masks import keep_object
-from smotracker_ros.masklets.memory import MOTION_AWARE
+from smotracker_ros.masklets.memory import DISTRACTOR_AWARE, MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
 
@@ -121,3 +121,17 @@ def test_specks_are_removed_and_large_pieces_kept() -> None:
     logits[1, 30] = 9
     cleaned = keep_object(logits) > 0
     assert cleaned[10, 10] and cleaned[25, 22] and not cleaned[1, 30]
+
+
+def test_frames_with_a_similar_neighbour_are_remembered_for_long(network: MaskletNetwork) -> None:
+    propagator = Propagator(network, DISTRACTOR_AWARE, "windows")
+    propagator.prompt(_sky([(120, 120), (150, 124)]), {1: _box(120, 120)})
+    recent = network.model.num_maskmem - 1
+    for index in range(1, 25):
+        x = 120 + 1.5 * index
+        result = propagator.step(_sky([(x, 120), (x + 30, 124)], index))[1]
+        assert result.box is not None
+        assert np.abs((result.box[:2] + result.box[2:]) / 2 - [x, 120]).max() < 6
+        prompted_and_anchors, newest, _ = propagator._objects[1].bank.signature
+        assert prompted_and_anchors <= 1 + DISTRACTOR_AWARE.anchors and newest <= recent
+    assert propagator.memory_bytes > 0

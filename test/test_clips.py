@@ -1,0 +1,73 @@
+"""Where clips start, without any model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smotracker_ros.clips import ClipSchedule
+from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.target import Target
+from smotracker_ros.tracks import TrackState
+
+BOX = np.float32([100, 100, 120, 116])
+
+
+def target(quality: float = 0.9) -> Target:
+    """A confirmed target that is seen."""
+    item = Target.born(1, BOX, np.float32([1, 0]))
+    item.state = TrackState.CONFIRMED
+    item.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), BOX, quality, 0.0)
+    return item
+
+
+def starts(settings: TrackerSettings, targets: list[Target], frames: int, wanted: bool = False) -> list[int]:
+    clips = ClipSchedule()
+    found = []
+    for frame in range(frames):
+        clips.advance(settings)
+        if clips.starts(targets, settings, wanted):
+            found.append(frame)
+    assert clips.passes == len(found)
+    return found
+
+
+def test_clips_have_their_length_while_all_is_well() -> None:
+    assert starts(TrackerSettings(clip_length=12), [target()], 40) == [0, 12, 24, 36]
+
+
+def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> None:
+    doubtful = starts(TrackerSettings(clip_length=12), [target(0.2)], 13)
+    assert doubtful == starts(TrackerSettings(clip_length=12), [target()], 13, wanted=True) == [0, 3, 6, 9, 12]
+    assert starts(TrackerSettings(clip_length=12, adaptive_clips=False), [target(0.2)], 13) == [0, 12]
+    tentative = target()
+    tentative.state, tentative.hits = TrackState.TENTATIVE, 1
+    assert starts(TrackerSettings(clip_length=12), [tentative], 8) == [0, 3, 6]
+
+
+def test_an_empty_sky_is_searched_more_often() -> None:
+    assert starts(TrackerSettings(clip_length=24), [], 30) == [0, 8, 16, 24]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
+def test_the_budget_holds_whatever_happens(share: float) -> None:
+    settings = TrackerSettings(clip_length=4, max_detector_share=share)
+    found = starts(settings, [target(0.2)], 600, wanted=True)
+    assert len(found) <= share * 600 + 3
+    # and it is used
+    assert len(found) >= share * 600 - 1
+    for begin in range(0, 500, 50):
+        assert sum(begin <= frame < begin + 100 for frame in found) <= share * 100 + 4
+
+
+def test_a_fresh_start_asks_at_once() -> None:
+    settings = TrackerSettings(clip_length=12)
+    clips = ClipSchedule()
+    clips.advance(settings)
+    assert clips.ends(settings) and clips.starts([], settings, False)
+    clips.advance(settings)
+    assert not clips.ends(settings) and not clips.starts([target()], settings, False)
+    clips.reset()
+    clips.advance(settings)
+    assert clips.ends(settings) and clips.starts([target()], settings, False)

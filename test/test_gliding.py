@@ -1,0 +1,117 @@
+"""Masks of calm targets follow their pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from smotracker_ros.geometry import MaskPatch, box_centers
+from smotracker_ros.gliding import Gliding
+from smotracker_ros.motion import STILL
+from smotracker_ros.target import Target
+from smotracker_ros.tracks import TrackState
+
+HEIGHT, WIDTH = 120, 160
+SECONDS = 1 / 30
+
+
+def picture(*centers: tuple[float, float]) -> np.ndarray:
+    """Soft bright discs of 8 pixels on a noisy sky, uint8 RGB."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    grey = 60 + np.random.default_rng(0).normal(0, 2, (HEIGHT, WIDTH)).astype(np.float32)
+    for cx, cy in centers:
+        grey += 120 * np.exp(-(((x - cx) ** 2 + 1.5 * (y - cy) ** 2) / 10))
+    return cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+
+
+def seen(identity: int, x: int, y: int, velocity: tuple[float, float] = (60.0, 0.0)) -> Target:
+    """A confirmed target whose mask of 9x7 pixels is centred on (x, y)."""
+    box = np.array([x - 4, y - 3, x + 5, y + 4], dtype=np.float32)
+    target = Target.born(identity, box, np.ones(4, dtype=np.float32) / 2)
+    target.state = TrackState.CONFIRMED
+    target.motion.velocity = np.array(velocity, dtype=np.float32)
+    target.see(MaskPatch(x - 4, y - 3, np.ones((7, 9), dtype=np.bool_)), box, 0.9, 0.0)
+    return target
+
+
+def next_frame(target: Target) -> None:
+    target.predict(STILL, SECONDS)
+
+
+@pytest.fixture
+def gliding() -> Gliding:
+    return Gliding()
+
+
+def test_a_calm_target_is_put_where_its_picture_is(gliding: Gliding) -> None:
+    target = seen(1, 50, 60)
+    gliding.remember(target, picture((50, 60)))
+    next_frame(target)
+    # expected 2 pixels to the right; it is 2.5 to the right and 1 down
+    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, 2, 2, ()) == {1}
+    assert target.mask is not None and target.mask_box is not None
+    assert target.frames_since_seen == 0
+    np.testing.assert_allclose(box_centers(target.mask_box)[0], [53, 61.5], atol=0.25)
+    assert (target.mask.x, target.mask.y) in {(48, 58), (49, 58)}
+    assert target.mask.area == 63
+
+
+def test_sam2_looks_when_it_is_the_targets_turn(gliding: Gliding) -> None:
+    target = seen(3, 50, 60)
+    gliding.remember(target, picture((50, 60)))
+    next_frame(target)
+    image = picture((52, 60))
+    assert gliding.carry({3: target}, image, SECONDS, 3, 2, ()) == set()
+    assert target.mask is None
+    assert gliding.carry({3: target}, image, SECONDS, 2, 1, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, 2, 2, ()) == {3}
+
+
+def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None:
+    target = seen(1, 50, 60)
+    gliding.remember(target, picture((50, 60)))
+    next_frame(target)
+    assert gliding.carry({1: target}, picture(), SECONDS, 2, 2, ()) == set()
+    # far from where it is expected
+    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, 2, 2, ()) == set()
+    assert target.mask is None
+
+
+def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
+    image, later = picture((50, 60), (64, 60)), picture((52, 60), (66, 60))
+    pair = {1: seen(1, 50, 60), 2: seen(2, 64, 60)}
+    for target in pair.values():
+        gliding.remember(target, image)
+        next_frame(target)
+    assert gliding.carry(pair, later, SECONDS, 3, 3, ()) == set()
+    pair[2].state = TrackState.LOST
+    assert gliding.carry(pair, later, SECONDS, 3, 3, (1,)) == set()
+    assert gliding.carry(pair, later, SECONDS, 3, 3, ()) == {1}
+
+
+@pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful", "unseen", "at the border"])
+def test_only_calm_targets_glide(gliding: Gliding, trouble: str) -> None:
+    x = 7 if trouble == "at the border" else 50
+    target = seen(1, x, 60, (0.0, 0.0))
+    image = picture((x, 60))
+    gliding.remember(target, image)
+    next_frame(target)
+    if trouble == "tentative":
+        target.state = TrackState.TENTATIVE
+    elif trouble == "missed":
+        target.misses = 1
+    elif trouble == "doubtful":
+        target.quality = 0.5
+    elif trouble == "unseen":
+        next_frame(target)
+    assert gliding.carry({1: target}, image, SECONDS, 2, 2, ()) == set()
+
+
+def test_pictures_of_targets_that_are_gone_are_forgotten(gliding: Gliding) -> None:
+    target = seen(1, 50, 60, (0.0, 0.0))
+    image = picture((50, 60))
+    gliding.remember(target, image)
+    gliding.carry({}, image, SECONDS, 1, 2, ())
+    next_frame(target)
+    assert gliding.carry({1: target}, image, SECONDS, 2, 2, ()) == set()
