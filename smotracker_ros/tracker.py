@@ -85,6 +85,11 @@ class SmoTracker:
         return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}"}
 
     @property
+    def device(self) -> str:
+        """The torch device that SAM2 runs on."""
+        return str(self._propagator.network.device)
+
+    @property
     def class_names(self) -> Mapping[int, str]:
         """Names of the classes by number."""
         return self._detector.class_names

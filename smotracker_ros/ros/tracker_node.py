@@ -143,8 +143,7 @@ class TrackerNode(LifecycleNode):
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
         if self._tracker is not None:
-            method = " and ".join(self._tracker.models.values())
-            self._outputs.announce(self._tracker.class_names, self._settings.detector_confidence, method)
+            self._outputs.announce(self._tracker, self._settings.detector_confidence)
         return answer
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -301,6 +300,7 @@ class TrackerNode(LifecycleNode):
         if self._settings_changed:
             self._settings_changed = False
             tracker.settings = self._settings
+            self._outputs.announce(tracker, self._settings.detector_confidence)
         frame, anew = self._stream.take(message, self.get_clock().now().nanoseconds)
         if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
@@ -359,6 +359,7 @@ class TrackerNode(LifecycleNode):
             "camera_info refused": self._bad_calibrations,
             "calibrated": self._calibration is not None,
             "preset": self._preset,
+            "device": tracker.device,
             **tracker.models,
         }
         stamp, active = self.get_clock().now().to_msg(), queue is not None
