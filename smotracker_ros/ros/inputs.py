@@ -116,9 +116,11 @@ def explain_inputs(node: Node, inputs: Sequence[Input], silent: bool) -> list[st
 
     Args:
         node: that subscribes.
-        inputs: the images' first.
+        inputs: the images' first; none while the node is not active.
         silent: no image has come for too long.
     """
+    if not inputs:
+        return []
     image, *others = inputs
     found = [text for item in others if (text := item.mismatch()) is not None]
     if image.mismatch() is not None or silent:
