@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros import bag_player, recorder
-from smotracker_ros.ros.parameters import PARAMETERS, NodeParameter, setting_parameters
+from smotracker_ros.ros.parameters import GIVEN_AT_START, PARAMETERS, NodeParameter, setting_parameters
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 
@@ -40,7 +40,8 @@ def _table(parameters: Iterable[NodeParameter], live: bool) -> str:
     rows.append("|---|---|---|---|" + ("---|" if live else ""))
     for item in parameters:
         row = f"| `{item.name}` | {_value(item.default)} | {_allowed(item)} | {item.description} |"
-        rows.append(row + (" yes |" if item.dynamic else " |") if live else row)
+        when = "yes" if item.dynamic else "at the start" if item.name in GIVEN_AT_START else ""
+        rows.append(f"{row} {when} |" if live else row)
     return "\n".join(rows) + "\n"
 
 
