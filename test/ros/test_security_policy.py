@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rclpy.parameter import Parameter
 
-from smotracker_ros.ros.demo import render_scene
 from smotracker_ros.ros.parameters import declare_settings
+from smotracker_ros.training.scene_files import write_scene
+from smotracker_ros.training.scenes import SceneSettings
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policy.xml"
 NODES = {"tracker": "smotracker", "player": "bag_player", "recorder": "recorder"}
@@ -40,7 +41,8 @@ def _allowed(node: str) -> dict[tuple[str, str], set[str]]:
 
 @pytest.mark.slow
 def test_the_policy_is_what_the_nodes_do(client: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    video = render_scene(tmp_path / "scene", 5)
+    write_scene(tmp_path / "scene", SceneSettings(320, 256, 2, 30.0, 2, "static", "infrared"), seed=1)
+    video = tmp_path / "scene" / "video.mp4"
     start("tracker", "-p", "use_sim_time:=true")
     start("recorder", "-p", f"output:={tmp_path / 'out'}", "-p", "use_sim_time:=true")
     start("player", "-p", f"source:={video}", "-p", "clock:=true", "-p", "max_in_flight:=2", "-p", "subscribers:=9")
