@@ -52,6 +52,7 @@ class Calibration:
         if min(self.size) <= 0 or min(self.binning) <= 0 or min(self.origin) < 0:
             raise CalibrationError(f"size {self.size}, binning {self.binning} or origin {self.origin} makes no sense")
         if not self.distortion.any():
+            object.__setattr__(self, "distortion", np.zeros(0))  # zeros may come in any number
             return
         if self.model not in _COEFFICIENTS:
             raise CalibrationError(f"unknown distortion model {self.model!r}; known are {', '.join(_COEFFICIENTS)}")
@@ -76,15 +77,15 @@ class Calibration:
         sensor = np.asarray(points, dtype=np.float64) * self.binning + self.origin - 0.5
         flat = self._undistort(sensor)
         rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
-        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
+            rays /= np.linalg.norm(rays, axis=1, keepdims=True)
             residual = np.linalg.norm(self._project(flat) - sensor, axis=1)
         rays[~(np.isfinite(rays).all(axis=1) & (residual <= _LARGEST_RESIDUAL))] = 0.0
         return rays
 
     def _undistort(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sensor points (N, 2) as undistorted points at distance 1."""
-        if self.model == "equidistant" and self.distortion.any():
+        if self.model == "equidistant" and self.distortion.size:
             flat = cv2.fisheye.undistortPoints(points[:, None], self.matrix, self.distortion)
         else:
             # more steps than by default, which leave a wide-angle lens's corners a pixel off
@@ -95,7 +96,7 @@ class Calibration:
     def _project(self, flat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The inverse of :meth:`_undistort`."""
         nowhere = np.zeros(3)
-        if self.model == "equidistant" and self.distortion.any():
+        if self.model == "equidistant" and self.distortion.size:
             points = cv2.fisheye.distortPoints(flat[:, None], self.matrix, self.distortion)
         else:
             rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)

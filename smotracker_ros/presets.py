@@ -145,7 +145,7 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
 
         network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
     elif settings.compile:
-        network.model.image_encoder.compile(dynamic=True)
+        network.model.image_encoder.compile()
     return network
 
 

@@ -151,7 +151,7 @@ class TrackerSettings:
     )
     compile: bool = _setting(
         False,
-        "Compile SAM2's image encoder with torch.compile, which takes a minute or more before tracking begins.",
+        "Compile SAM2's image encoder with torch.compile, which takes minutes before tracking begins (runtime torch).",
         dynamic=False,
     )
     runtime: str = _setting(

@@ -88,6 +88,11 @@ class SmoTracker:
         return self._clips.passes
 
     @property
+    def device(self) -> str:
+        """The torch device that SAM2 runs on."""
+        return str(self._propagator.network.device)
+
+    @property
     def class_names(self) -> Mapping[int, str]:
         """Names of the classes by number."""
         return self._detector.class_names

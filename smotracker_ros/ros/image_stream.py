@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from smotracker_ros.frames import AutomaticGain, Frame, FrameError
-from smotracker_ros.ros.images import NANOSECONDS, to_frame, to_nanoseconds
+from smotracker_ros.frames import AutomaticGain, Frame
+from smotracker_ros.ros.images import to_frame, to_nanoseconds
+from smotracker_ros.stream import FrameOrder, OutOfOrderError
 
-
-class OutOfOrderError(FrameError):
-    """An image that is not later than the one before."""
+__all__ = ["ImageStream", "OutOfOrderError"]
 
 
 class ImageStream:
-    """Turns messages into frames that are ready to be tracked.
+    """Turns messages into frames that are ready to be tracked; :class:`FrameOrder` has the rules of time.
 
-    - Time stamps that go back by up to a second mean an image that was overtaken or sent twice: it is refused. Those
-      that go back further mean a recording that starts anew, and so does another image size: tracking starts anew, too.
-    - Time stamps that jump forward are a gap: tracks live on if they can be found again (`lost_seconds`).
-    - Images without a time stamp get the time of their arrival.
+    Images without a time stamp get the time of their arrival.
     """
 
     def __init__(self) -> None:
         self._gain = AutomaticGain()
-        self._index = 0
-        self._previous: int | None = None
-        self._size: tuple[int, int] | None = None
+        self._order = FrameOrder()
 
     def restart(self) -> None:
         """Forget the past: the next image is the first one."""
         self._gain.reset()
-        self._index, self._previous, self._size = 0, None, None
+        self._order.restart()
 
     def take(self, message: Image | CompressedImage, now_ns: int) -> tuple[Frame, bool]:
         """The frame of the next message.
@@ -46,16 +40,8 @@ class ImageStream:
             OutOfOrderError: if it is not later than the one before.
             FrameError: if it cannot be used.
         """
-        previous, timestamp_ns = self._previous, to_nanoseconds(message.header.stamp) or now_ns
-        if previous is not None and previous - NANOSECONDS <= timestamp_ns <= previous:
-            raise OutOfOrderError("its time stamp is not later than the previous one's")
-        frame = to_frame(message, self._index, self._gain)
-        if frame.timestamp_ns == 0:
-            frame = Frame(frame.image, now_ns, frame.index, frame.frame_id)
-        size = (frame.height, frame.width)
-        anew = previous is not None and (frame.timestamp_ns < previous or size != self._size)
-        if anew:
-            frame = Frame(frame.image, frame.timestamp_ns, 0, frame.frame_id)
-        self._index = frame.index + 1
-        self._previous, self._size = frame.timestamp_ns, size
-        return frame, anew
+        timestamp_ns = to_nanoseconds(message.header.stamp) or now_ns
+        self._order.check(timestamp_ns)
+        frame = to_frame(message, 0, self._gain)
+        index, anew = self._order.place(timestamp_ns, (frame.height, frame.width))
+        return Frame(frame.image, timestamp_ns, index, frame.frame_id), anew

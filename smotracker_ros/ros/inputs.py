@@ -41,6 +41,7 @@ class Input:
         prefer_reliable: what "auto" means while there is no publisher.
         latched: whether a message that was sent before we came is of use.
         lost: gets the number of messages that got lost on the way.
+        raw: `take` gets the serialised form.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Input:
         prefer_reliable: bool = True,
         latched: bool = False,
         lost: Callable[[int], None] = lambda number: None,
+        raw: bool = False,
     ) -> None:
         self._node, self._kind, self._take, self._depth = node, kind, take, depth
         self.topic = node.resolve_topic_name(topic)
@@ -64,6 +66,7 @@ class Input:
             latched,
             lost,
         )
+        self._raw = raw
         self._subscription: Any = None
         self._quality = self._fitting([])
         self.follow()
@@ -90,6 +93,7 @@ class Input:
                     # The node explains an incompatible publisher in words; this replaces rclpy's own warning.
                     incompatible_qos=lambda event: None,
                 ),
+                raw=self._raw,
             )
         return offers
 
@@ -116,9 +120,11 @@ def explain_inputs(node: Node, inputs: Sequence[Input], silent: bool) -> list[st
 
     Args:
         node: that subscribes.
-        inputs: the images' first.
+        inputs: the images' first; none while the node is not active.
         silent: no image has come for too long.
     """
+    if not inputs:
+        return []
     image, *others = inputs
     found = [text for item in others if (text := item.mismatch()) is not None]
     if image.mismatch() is not None or silent:

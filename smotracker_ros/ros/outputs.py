@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -22,6 +21,7 @@ from smotracker_ros.ros.conversions import to_detections, to_label_message, to_t
 from smotracker_ros.ros.images import to_image
 from smotracker_ros.ros.markers import to_markers
 from smotracker_ros.ros.qos import latched_profile, result_profile
+from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks, label_image
 from smotracker_ros.video.overlay import Trails, draw_overlay
 
@@ -59,13 +59,15 @@ class Outputs:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def announce(self, class_names: Mapping[int, str], threshold: float, method: str) -> None:
-        """Say once what the classes are called and who detects them."""
+    def announce(self, tracker: SmoTracker, threshold: float) -> None:
+        """Say what the classes are called, from which confidence on they are detected, and by which models."""
         header = Header(stamp=self._node.get_clock().now().to_msg())
-        classes = [VisionClass(class_id=number, class_name=name) for number, name in sorted(class_names.items())]
+        names = sorted(tracker.class_names.items())
+        classes = [VisionClass(class_id=number, class_name=name) for number, name in names if 0 <= number < 2**16]
         self._publishers["label_info"].publish(LabelInfo(header=header, class_map=classes, threshold=threshold))
-        location = self._publishers["label_info"].topic_name
-        self._publishers["vision_info"].publish(VisionInfo(header=header, method=method, database_location=location))
+        info = VisionInfo(header=header, method=" and ".join(tracker.models.values()))
+        info.database_location = self._publishers["label_info"].topic_name
+        self._publishers["vision_info"].publish(info)
 
     def publish(
         self, header: Header, frame: Frame, tracks: Tracks, calibration: Calibration | None, masks: bool

@@ -125,13 +125,17 @@ PARAMETERS = (
 )
 """The tracker node's own parameters; those of the tracker come from its settings."""
 
+GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")
+"""What files may run code is for whoever starts the process to say, not for everybody who can set its parameters."""
+
 
 def _descriptor(parameter: NodeParameter, has_lifecycle: bool) -> ParameterDescriptor:
     """What `ros2 param describe` shows; ranges are enforced by rclpy, choices and states by our own checks."""
     fixed = not parameter.dynamic
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=fixed and not has_lifecycle)
+    read_only = (fixed and not has_lifecycle) or parameter.name in GIVEN_AT_START
+    descriptor = ParameterDescriptor(description=parameter.description, read_only=read_only)
     constraints = ["one of " + ", ".join(parameter.choices)] if parameter.choices else []
-    if fixed and has_lifecycle:
+    if fixed and not read_only:
         constraints.append("may change while the node is unconfigured")
     descriptor.additional_constraints = "; ".join(constraints)
     if parameter.minimum is not None and parameter.maximum is not None:

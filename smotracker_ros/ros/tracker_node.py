@@ -26,7 +26,7 @@ from smotracker_ros.ros.diagnostics import Health, Limits
 from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.identities import Identities, identity_file
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
-from smotracker_ros.ros.images import NANOSECONDS, to_nanoseconds
+from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nanoseconds
 from smotracker_ros.ros.inputs import CueInbox, Input, explain_inputs, to_calibration
 from smotracker_ros.ros.outputs import Outputs
 from smotracker_ros.ros.parameters import (
@@ -74,7 +74,7 @@ class TrackerNode(LifecycleNode):
         self._calibration: Calibration | None = None
         self._bad_calibrations = self._masklet_bytes = 0
         self._cues = CueInbox()
-        self._queue: FrameQueue[tuple[Image | CompressedImage, float]] | None = None
+        self._queue: FrameQueue[tuple[bytes, float]] | None = None
         self._worker: threading.Thread | None = None
         self._inputs: list[Input] = []
         self._last_arrival = self._last_warning = 0.0
@@ -126,25 +126,25 @@ class TrackerNode(LifecycleNode):
         self._worker = threading.Thread(target=self._work, args=(self._queue,), name="tracker", daemon=True)
         self._worker.start()
         self._last_arrival = time.monotonic()
-        compressed = self._value("image_transport") == "compressed"
+        self._kind = CompressedImage if self._value("image_transport") == "compressed" else Image
         self._inputs = [
             Input(
                 self,
-                CompressedImage if compressed else Image,
+                self._kind,
                 "image",
                 self._receive,
-                50 if every_frame else 2,
+                depth if every_frame else 2,
                 self._value("reliability"),
                 prefer_reliable=every_frame,
                 lost=lambda number: self._health.dropped("lost", number),
+                raw=True,
             ),
             Input(self, CameraInfo, "camera_info", self._calibrate, 10, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 20),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
         if self._tracker is not None:
-            method = " and ".join(self._tracker.models.values())
-            self._outputs.announce(self._tracker.class_names, self._settings.detector_confidence, method)
+            self._outputs.announce(self._tracker, self._settings.detector_confidence)
         return answer
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -219,12 +219,12 @@ class TrackerNode(LifecycleNode):
 
     # Messages in (the executor's thread) ------------------------------------------------------------------------------
 
-    def _receive(self, message: Image | CompressedImage) -> None:
+    def _receive(self, data: bytes) -> None:
         """Hand an image over to the worker."""
         self._last_arrival = time.monotonic()
         self._health.received()
         queue = self._queue
-        if queue is not None and queue.put((message, self._last_arrival)):
+        if queue is not None and queue.put((data, self._last_arrival)):
             self._health.dropped("overload")
             if self._value("on_overload") == "every_frame":
                 self.get_logger().error(
@@ -261,17 +261,19 @@ class TrackerNode(LifecycleNode):
 
     # Tracking (the worker's thread) -----------------------------------------------------------------------------------
 
-    def _work(self, queue: FrameQueue[tuple[Image | CompressedImage, float]]) -> None:
+    def _work(self, queue: FrameQueue[tuple[bytes, float]]) -> None:
         """Track one image after the other until the queue is closed."""
         while (item := queue.get()) is not None:
-            message, arrival = item
+            data, arrival = item
             try:
+                message = read_image(data, self._kind)
                 with self._tracker_lock:
                     result = self._track(message)
                 if result is None:
                     continue
-                self._outputs.publish(message.header, *result, self._calibration, self._value("publish_masks"))
-                now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(message.header.stamp)
+                header = to_header(message.header)
+                self._outputs.publish(header, *result, self._calibration, self._value("publish_masks"))
+                now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
                 latency = (now - stamp) / NANOSECONDS if stamp else None
                 self._health.processed(result[1], time.monotonic() - arrival, latency)
             except OutOfOrderError as error:
@@ -301,6 +303,7 @@ class TrackerNode(LifecycleNode):
         if self._settings_changed:
             self._settings_changed = False
             tracker.settings = self._settings
+            self._outputs.announce(tracker, self._settings.detector_confidence)
         frame, anew = self._stream.take(message, self.get_clock().now().nanoseconds)
         if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
@@ -359,6 +362,7 @@ class TrackerNode(LifecycleNode):
             "camera_info refused": self._bad_calibrations,
             "calibrated": self._calibration is not None,
             "preset": self._preset,
+            "device": tracker.device,
             **tracker.models,
         }
         stamp, active = self.get_clock().now().to_msg(), queue is not None

@@ -100,6 +100,23 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
     assert tracker.models["detector"].startswith(tiny_grounding_dino.name)
 
 
+def test_g_smotracker_looks_at_every_clip_and_grounded_sam2_once(tiny_grounding_dino: Path) -> None:
+    overrides = {
+        "grounding_dino_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
+        "text_threshold": 0.0, "max_live_tracks": 4, "clip_length": 2, "adaptive_clips": False,
+    }  # fmt: skip
+    passes, later = {}, {}
+    for preset in ("g-smotracker", "grounded-sam2"):
+        tracker = build_tracker(load_settings(preset, overrides))
+        first = {track.id for track in tracker.update(FRAME)}
+        assert first
+        frames = [Frame(FRAME.image, index * 33_333_333, index) for index in range(1, 6)]
+        later[preset] = {track.id for frame in frames for track in tracker.update(frame)} - first
+        passes[preset] = tracker.detector_passes
+    assert passes == {"g-smotracker": 3, "grounded-sam2": 1}
+    assert not later["grounded-sam2"]
+
+
 def test_defaults_are_the_published_thresholds() -> None:
     for preset in ("g-smotracker", "grounded-sam2"):
         settings = load_settings(preset)

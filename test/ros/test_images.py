@@ -8,11 +8,20 @@ import importlib.util
 import cv2
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from smotracker_ros.frames import Frame, FrameError
-from smotracker_ros.ros.images import frame_to_image, to_frame, to_image, to_nanoseconds, to_stamp
+from smotracker_ros.ros.images import (
+    frame_to_image,
+    read_image,
+    to_frame,
+    to_header,
+    to_image,
+    to_nanoseconds,
+    to_stamp,
+)
 
 HEIGHT, WIDTH = 16, 24
 RED, GREEN, BLUE = 200, 120, 40
@@ -116,6 +125,27 @@ def test_compressed_images() -> None:
     message.format = "16UC1; compressedDepth png"
     with pytest.raises(FrameError, match="distances"):
         to_frame(message, 0)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_serialised_messages_are_read(compressed: bool) -> None:
+    if compressed:
+        message = CompressedImage(format="png", data=array.array("B", [1, 2, 3]))
+    else:
+        message = _message(_uniform("rgb8"), "rgb8", 3, bigendian=True)
+    message.header.frame_id, message.header.stamp = "gimbal ü", to_stamp(1_234_567_890_123_456_789)
+    data = serialize_message(message)
+    read = read_image(data, type(message))
+    assert to_header(read.header) == message.header
+    for name in ("format",) if compressed else ("height", "width", "encoding", "is_bigendian", "step"):
+        assert getattr(read, name) == getattr(message, name)
+    assert bytes(read.data) == bytes(message.data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x00\x01\x00\x00", b"\x00\x01\x00\x00" + b"\xff" * 64, b"\x09" * 80])
+def test_bytes_that_are_no_message_say_so(data: bytes) -> None:
+    with pytest.raises(FrameError, match="cannot be read as Image"):
+        read_image(data, Image)
 
 
 def test_there_and_back() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +14,10 @@ from smotracker_ros.msg import Track, TrackArray
 from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D, Detection2DArray
 
-from smotracker_ros.ros.demo import render_scene
+from smotracker_ros.offline.commands import recover_app
 from smotracker_ros.ros.images import to_image, to_nanoseconds, to_stamp
+from smotracker_ros.training.scene_files import write_scene
+from smotracker_ros.training.scenes import SceneSettings
 from smotracker_ros.video.bags import open_bag
 
 RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
@@ -78,10 +77,7 @@ def test_a_killed_recorder(client: Any, start: Callable[..., Any], tmp_path: Pat
         assert stamps == sent[: len(stamps)], f"{topic}: none is missing in between"
         assert killed - stamps[-1] < 1e9, f"{topic}: the last second is missing"
 
-    search_path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", "from smotracker_ros.cli import main; main()", "recover", str(leftovers[0])]
-    environment = dict(os.environ, PYTHONPATH=search_path)
-    subprocess.run([*command, "--output", str(tmp_path / "mended")], env=environment, check=True, timeout=60)
+    recover_app([str(leftovers[0]), "--output", str(tmp_path / "mended")], standalone_mode=False)
     assert (tmp_path / "mended" / "metadata.yaml").is_file()
     assert _stamps(tmp_path / "mended") == found
 
@@ -91,7 +87,8 @@ def test_a_killed_recorder(client: Any, start: Callable[..., Any], tmp_path: Pat
 
 
 def test_a_killed_player(client: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    video = render_scene(tmp_path / "scene", 30)
+    write_scene(tmp_path / "scene", SceneSettings(320, 256, 30, 30.0, 2, "static", "infrared"), seed=1)
+    video = tmp_path / "scene" / "video.mp4"
     output = tmp_path / "recording"
     recorder = start(
         "recorder", "-r", "__ns:=/torn", "-p", f"output:={output}", "-p", "overlay:=false", "-p", "record_images:=true"

@@ -152,6 +152,10 @@ def test_class_names_and_models_are_there_for_those_who_come_late(node: Any) -> 
     assert node.client.spin_until(lambda: bool(labels and models), 10)
     assert "drone" in {item.class_name for item in labels[0].class_map}
     assert labels[0].threshold == pytest.approx(1.0)
+    assert node.set("detector_confidence", ParameterType.PARAMETER_DOUBLE, double_value=0.75).successful
+    _send(node, _frame(13, (86, 80)))
+    assert node.client.spin_until(lambda: labels[-1].threshold == 0.75, 10), "what has changed is said anew"
+    assert node.health()["device"] == "cpu"
     assert "sha256" in models[0].method and models[0].database_location == "/side/label_info"
 
 

@@ -44,6 +44,18 @@ def test_player_publishes_all_frames_in_time(client: Any, start: Callable[..., A
         assert (to_frame(message, 0).image == frame.image).all()
 
 
+def test_player_begins_later_and_goes_round(client: Any, start: Callable[..., Any], video: Path) -> None:
+    images = client.listen(Image, "/later/image")
+    options = (f"source:={video}", "start_offset:=0.8", "loop:=true", "frames:=14", "rate:=0.0")
+    player = start("player", "-r", "__ns:=/later", *(item for option in options for item in ("-p", option)))
+    assert client.spin_until(lambda: len(images) == 14 and not player.running, 60), player.output
+    frames = list(open_source(video))[24:]
+    stamps = np.array([to_nanoseconds(message.header.stamp) for message in images])
+    assert (np.diff(stamps) > 0).all(), "time goes on at the beginning of a round"
+    for message, frame in zip(images, (frames * 3)[:14], strict=True):
+        assert (to_frame(message, 0).image == frame.image).all()
+
+
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
