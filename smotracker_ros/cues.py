@@ -111,6 +111,8 @@ class CueBook:
 
     def reset(self) -> None:
         """Forget frames, waiting cues and protections."""
+        if self._waiting:
+            self.counts["too late"] += len(self._waiting)
         self._moments.clear()
         self._waiting.clear()
         self._since_cue.clear()

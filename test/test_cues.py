@@ -182,3 +182,9 @@ def test_the_limit_of_live_tracks_holds_for_cues() -> None:
     places = [(60.0, 80.0), (150.0, 120.0)]
     _only(tracker.update(_frame(0, *places), [_cue(*place) for place in places]))
     assert tracker.cues.counts == {"used": 1, "no room": 1}
+
+
+def test_cues_that_wait_are_counted_when_the_stream_begins_anew(tracker: SmoTracker) -> None:
+    tracker.update(_frame(0, (60, 80)), [_cue(60, 80, 5)])
+    tracker.reset()
+    assert tracker.cues.counts == {"too late": 1}

@@ -100,7 +100,7 @@ class NodeProcess:
         self._process.kill()
         self._process.wait()
 
-    def wait(self, patience: float = 30.0) -> int:
+    def wait(self, patience: float = 60.0) -> int:
         """Exit code; a process that does not end in time is killed and fails the test."""
         try:
             self._process.wait(patience)

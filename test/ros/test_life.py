@@ -94,11 +94,11 @@ def test_kill_minus_nine(
 
 def test_the_node_ends_with_the_process_that_would_start_it_again(start: Callable[..., Any], client: Any) -> None:
     process = start("tracker", "-r", "__ns:=/orphan", "-p", "autostart:=false", arguments=("--respawn", "true"))
-    assert client.spin_until(lambda: bool(psutil.Process(process.pid).children()), 60), process.output
+    assert client.spin_until(lambda: bool(psutil.Process(process.pid).children()), 120), process.output
     child = _node_process(process.pid)
     process.interrupt(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    child.wait(20)
+    child.wait(60)
 
 
 def test_a_node_that_cannot_be_set_up_is_not_started_again(start: Callable[..., Any]) -> None:
