@@ -40,7 +40,7 @@ def test_two_cameras_have_their_own_ids(client: Any, start: Callable[..., Any], 
         start("tracker", *namespace, "-p", "on_overload:=every_frame", "-p", "reliability:=reliable")
         options = (f"source:={video}", "rate:=0.0", "max_in_flight:=3", f"frame_id:={camera}")
         players[camera] = start("player", *namespace, *(item for option in options for item in ("-p", option)))
-    done = client.spin_until(lambda: all(len(messages) == FRAMES for messages in answers.values()), 150)
+    done = client.spin_until(lambda: all(len(messages) == FRAMES for messages in answers.values()), 300)
     assert done, "\n".join(player.output for player in players.values())
     for camera, video in videos.items():
         # What the other camera sees changes nothing: not an id, not a pixel of a box.
