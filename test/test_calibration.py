@@ -83,7 +83,8 @@ def test_a_wild_calibration_gives_unit_vectors_or_none(
     numbers: list[float], model: tuple[str, int], data: st.DataObject
 ) -> None:
     matrix = np.array([[numbers[0], 0, numbers[1]], [0, numbers[2], numbers[3]], [0, 0, 1]])
-    wild = st.floats(allow_nan=False, allow_infinity=False)
+    # without subnormal numbers: a tracker in this process switches them off for speed
+    wild = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
     distortion = np.array(data.draw(st.lists(wild, min_size=model[1], max_size=model[1])))
     found = Calibration((480, 640), matrix, distortion, model[0]).bearings(np.array([[1.0, 2.0], [600.0, 400.0]]))
     for length in np.linalg.norm(found, axis=1):

@@ -34,7 +34,8 @@ PER_GOOD_IMAGE = 10
 
 pytestmark = pytest.mark.slow
 
-floats = st.floats(width=64) | st.floats(-1e3, 1e3)
+# without subnormal numbers: a tracker in this process switches them off for speed
+floats = st.floats(width=64, allow_subnormal=False) | st.floats(-1e3, 1e3, allow_subnormal=False)
 sizes = st.sampled_from([0, 1, 7, 8, 31, 32, 2**16, 2**31, 2**32 - 1]) | st.integers(0, 64)
 stamps = st.builds(
     Time,
