@@ -6,12 +6,15 @@ it can never be taken for that of another checkpoint.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
@@ -21,6 +24,30 @@ _logger = logging.getLogger(__name__)
 
 class ExportError(RuntimeError):
     """A model that cannot be exported or run in the runtime that was asked for; the message says what to do."""
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Give a thread its own stack for signals back when the block ends.
+
+    OpenVINO puts one of its own in place while it compiles a model, and frees it with the model without a word: the
+    next signal, such as Ctrl-C or the end of a child process, then ends the process.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
 
 
 def exports_folder() -> Path:

@@ -1,6 +1,7 @@
 """Other runtimes: equal to torch, made once, used by the tracker, and refused with a reason."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,29 @@ def test_the_tracker_gives_the_same_tracks_in_every_runtime(runtime: str, frames
             np.testing.assert_allclose(two.box, one.box, atol=0.5)
         count += len(expected)
     assert count == 2 * len(frames)
+
+
+def test_signals_are_survived_after_openvino_is_gone() -> None:
+    script = """
+import gc, os, signal
+import numpy as np, torch
+from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.frames import Frame
+from smotracker_ros.masklets.checkpoints import load_network
+from smotracker_ros.masklets.exported import export_encoder, load_encoder
+
+signal.signal(signal.SIGCHLD, lambda number, frame: print("signal", flush=True))
+network = load_network()
+encoder = load_encoder(export_encoder(network), "openvino", network.device)
+encoder(torch.zeros(1, 3, network.image_size, network.image_size))
+detector = YoloDetector(runtime="openvino")
+detector.detect(Frame(np.zeros((128, 160, 3), np.uint8), 0))
+del encoder, detector
+gc.collect()
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "signal", done.stderr
 
 
 def test_the_command_compares_and_times(tmp_path: Path) -> None:

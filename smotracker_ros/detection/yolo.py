@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -21,7 +22,7 @@ from ultralytics import YOLO
 from ultralytics import settings as ultralytics_settings
 
 from smotracker_ros.detection.detections import Detections, DetectorError
-from smotracker_ros.exports import exported, exports_folder, require
+from smotracker_ros.exports import exported, exports_folder, require, signal_stack_kept
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import as_boxes
 
@@ -99,15 +100,17 @@ class YoloDetector:
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = image_size or self._natural_size(max(frame.height, frame.width))
-        result = self._model.predict(
-            cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
-            imgsz=int(np.ceil(size / 32) * 32),
-            conf=max(least_confidence, 0.001),
-            iou=_DUPLICATE_IOU,
-            max_det=_MOST_DETECTIONS,
-            device=self._device,
-            verbose=False,
-        )[0].boxes
+        # the runtime's model is loaded by the first call
+        with signal_stack_kept() if self._runtime == "openvino" else contextlib.nullcontext():
+            result = self._model.predict(
+                cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
+                imgsz=int(np.ceil(size / 32) * 32),
+                conf=max(least_confidence, 0.001),
+                iou=_DUPLICATE_IOU,
+                max_det=_MOST_DETECTIONS,
+                device=self._device,
+                verbose=False,
+            )[0].boxes
         boxes = as_boxes(result.xyxy.cpu().numpy())
         scores = result.conf.cpu().numpy().astype(np.float32)
         classes = result.cls.cpu().numpy().astype(np.int64) + 1

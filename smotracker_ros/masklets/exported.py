@@ -15,7 +15,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from smotracker_ros.exports import ExportError, exported, exports_folder, require
+from smotracker_ros.exports import ExportError, exported, exports_folder, require, signal_stack_kept
 from smotracker_ros.masklets.model import MaskletNetwork
 
 _OPSET = 18
@@ -82,7 +82,8 @@ def load_encoder(path: Path, runtime: str, device: torch.device) -> Callable[[Te
     """
     require(runtime)
     try:
-        infer = _onnxruntime(path, device) if runtime == "onnxruntime" else _openvino(path)
+        with signal_stack_kept():
+            infer = _onnxruntime(path, device) if runtime == "onnxruntime" else _openvino(path)
     except Exception as error:  # each runtime has error types of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ExportError(f"{runtime} cannot load {path} ({reason}); delete the file, it will be made anew") from error
