@@ -2,7 +2,8 @@
 
     python tools/renew_benchmarks.py composed=runs/composed/table.md speed=runs/benchmark/benchmark.md
 
-Each NAME=FILE replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+Each NAME=FILE replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`. Pictures of the files are looked for in
+docs/images.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def renew(page: str, name: str, content: str) -> str:
     if not pattern.search(page):
         raise ValueError(f"{PAGE.name} has no part between <!-- {name} --> and <!-- /{name} -->")
     # headings of the measured pages go below those of this one
-    lowered = re.sub(r"^#{1,3} ", "#### ", content.strip(), flags=re.MULTILINE)
+    lowered = re.sub(r"^#{1,3} ", "#### ", content.strip(), flags=re.MULTILINE).replace("](", "](images/")
     return pattern.sub(lambda match: f"{match[1]}\n{lowered}\n\n{match[2]}", page)
 
 

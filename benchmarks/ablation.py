@@ -1,0 +1,124 @@
+"""What each part of the tracker does for it: the same sequences with single parts switched off or changed.
+
+    python benchmarks/ablation.py --data DIR --output runs/ablation
+
+Writes ablation.md; tracks of finished variants are kept and not computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from smotracker_ros import tracker as tracker_module
+from smotracker_ros.association.cues import CUES, Cue, Side
+from smotracker_ros.association.resolve import Association, associate
+from smotracker_ros.crossings import Crossings
+from smotracker_ros.evaluation.commands import track_all
+from smotracker_ros.evaluation.comparison import Plan
+from smotracker_ros.evaluation.datasets import read_dataset
+from smotracker_ros.evaluation.detection_cache import default_cache
+from smotracker_ros.geometry import FloatArray
+from smotracker_ros.motion import STILL, CameraMotion
+
+COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "SAM2 on every frame for every target": {"masklet_interval": 1},
+    "SAM2 on every fourth frame for calm targets": {"masklet_interval": 4},
+    "memory: fifo": {"memory_policy": "fifo"},
+    "memory: distractor_aware": {"memory_policy": "distractor_aware"},
+    "clips of 6 frames": {"clip_length": 6},
+    "clips of 24 frames": {"clip_length": 24},
+    "no early detector passes": {"adaptive_clips": False},
+    "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
+    "confirmed without having moved": {"least_travel": 0.0},
+    "reported boxes tight round the mask": {"box_convention": "mask"},
+}
+
+
+@contextmanager
+def _without(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replace a part for a while."""
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _sum_of_cues(first: Side, second: Side) -> FloatArray:
+    return np.asarray(np.mean([cue.function(first, second) for cue in CUES], axis=0), dtype=np.float32)
+
+
+def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
+    """An association with other cues; where one proposal is all there is, it needs no second vote."""
+
+    def run(masklets: Side, detections: Side, least_votes: int = 1) -> Association:
+        return associate(masklets, detections, cues, min(least_votes, len(cues)))
+
+    return run
+
+
+# Parts that no setting switches off
+PARTS: dict[str, tuple[Any, str, Any]] = {
+    "no camera motion": (CameraMotion, "update", lambda self, image: STILL),
+    "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
+    "association: Hungarian on the sum of the cues": (
+        tracker_module,
+        "associate",
+        _associate_by([Cue("sum", _sum_of_cues, 0.6)]),
+    ),
+    **{
+        f"association without {left_out.name}": (
+            tracker_module,
+            "associate",
+            _associate_by([cue for cue in CUES if cue is not left_out]),
+        )
+        for left_out in CUES
+    },
+}
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Data set.")],
+    output: Annotated[Path, typer.Option(help="Folder for ablation.md and the tracks.")],
+    sequences: Annotated[str, typer.Option(help="Names, separated by commas; empty: all.")] = "",
+) -> None:
+    """Compare variants of the tracker."""
+    chosen = read_dataset(data, sequences=[name for name in sequences.split(",") if name] or None)
+    rows: dict[str, Any] = {}
+    for number, (name, overrides) in enumerate([*SETTINGS.items(), *((name, {}) for name in PARTS)]):
+        plan = Plan(output / f"variant_{number:02d}", default_cache(), overrides)
+        if name in PARTS:
+            with _without(*PARTS[name]):
+                rows[name] = track_all(plan, ["y-smotracker"], chosen, 1)["y-smotracker"]
+        else:
+            rows[name] = track_all(plan, ["y-smotracker"], chosen, 1)["y-smotracker"]
+        (output / "ablation.md").write_text(table(rows, data.resolve().name, len(chosen)))
+    print(table(rows, data.resolve().name, len(chosen)))
+
+
+def table(rows: dict[str, Any], dataset: str, count: int) -> str:
+    """Both views as Markdown."""
+    lines = []
+    for view, title in (("combined", "Boxes (IoU)"), ("combined_small_target", "Small-target view")):
+        lines += [f"### {dataset}: {title}, {count} sequences", ""]
+        lines += ["| | " + " | ".join(COLUMNS) + " | CPU ms/frame | detector on |", "|---|" + "---|" * 10]
+        for name, row in rows.items():
+            metrics = row[view]
+            cells = [f"{metrics[c]}" if isinstance(metrics[c], int) else f"{metrics[c]:.1f}" for c in COLUMNS]
+            cells += [f"{row['cpu_ms_per_frame']:.1f}", f"{100 * row['detector_share']:.0f} %"]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)
