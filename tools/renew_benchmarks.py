@@ -2,8 +2,8 @@
 
     python tools/renew_benchmarks.py composed=runs/composed/table.md speed=runs/benchmark/benchmark.md
 
-Each NAME=FILE replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`. Pictures that the files show are looked
-for in docs/images.
+Each NAME=FILE replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`. Pictures of the files are
+looked for in docs/images.
 """
 
 from __future__ import annotations

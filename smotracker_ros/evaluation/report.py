@@ -164,16 +164,18 @@ def _html_table(trackers: Trackers, view: str) -> str:
 
 
 def _alpha_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
     alphas = np.arange(0.05, 0.99, 0.05)
+    colors = plt.get_cmap("tab20").colors
     for axis, (view, title) in zip(axes, _VIEWS, strict=True):
-        for name in names:
+        for number, name in enumerate(names):
             values = trackers[name][view.replace("combined", "hota_over_alpha")]
-            axis.plot(alphas, values, label=name, linewidth=2.5 if name == names[0] else 1.2)
+            width = 2.5 if name == names[0] else 1.2
+            axis.plot(alphas, values, label=name, linewidth=width, color=colors[number % len(colors)])
         axis.set(xlabel="localisation threshold", title=title)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("HOTA (%)")
-    axes[1].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
 
