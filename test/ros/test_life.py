@@ -60,8 +60,8 @@ def _node_process(outer: int) -> psutil.Process:
     return child
 
 
-# FastDDS now and then refuses a new process the shared-memory port of one that was killed a moment ago, and what is sent
-# to it is lost; docs/ros.md says so.
+# FastDDS now and then refuses a new process the shared-memory port of one that was killed a moment ago, and what is
+# sent to it is lost; docs/ros.md says so.
 @pytest.mark.flaky(reruns=2)
 def test_kill_minus_nine(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], tmp_path: Path,
