@@ -1,7 +1,7 @@
 """SAMURAI's choice of masks: the one that fits both the network's opinion and a Kalman filter's expectation.
 
 After Yang et al. 2024 ("SAMURAI: Adapting Segment Anything Model for Zero-Shot Visual Tracking with Motion-Aware
-Memory"), with the weights published there. Two things differ: an object that is not visible does not correct its
+Memory"), with the weights of its public code. Two things differ: an object that is not visible does not correct its
 filter, and every object of a stream has a filter of its own.
 """
 

@@ -26,6 +26,7 @@ from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
+from smotracker_ros.hardware import choose_device
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
@@ -228,10 +229,6 @@ def _tracks(plan: Plan, name: str, sequence: EvaluationSequence) -> TrackRows:
     return read_tracks(plan.output / "tracks" / name / f"{sequence.name}.txt")
 
 
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
 def _note(plan: Plan, name: str) -> str:
     if name in PRESETS:
         return ", ".join(f"{key}={value}" for key, value in plan.overrides.items())
@@ -242,7 +239,7 @@ def _note(plan: Plan, name: str) -> str:
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
     detector = _detector(settings)
-    network = _network(settings.masklet_weights, settings.masklet_image_size, _device(settings.device))
+    network = _network(settings.masklet_weights, settings.masklet_image_size, choose_device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
@@ -323,7 +320,7 @@ class _LiveDetector:
 
 def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
     settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
-    device = _device(settings.device)
+    device = choose_device(settings.device)
     real = _detector(settings)
     network = _network(settings.masklet_weights, settings.masklet_image_size, device)
     if settings.detector == "yolo" or name not in PRESETS:
