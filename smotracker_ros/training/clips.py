@@ -83,6 +83,11 @@ class Clip:
         finally:
             capture.release()
 
+    @property
+    def is_infrared(self) -> bool:
+        """Whether the frames are as small as a thermal camera's."""
+        return self.size[0] <= 300
+
     def shot_of(self, frame: int) -> int:
         """Number of the shot that the 0-based frame lies in."""
         return int(np.searchsorted(np.asarray(self.cuts), frame, side="right"))

@@ -27,16 +27,39 @@ def train_detector(
     side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 160,
     visible_scales: Annotated[tuple[float, float], typer.Option(help="Scales of visible-light frames.")] = (0.5, 0.9),
     infrared_scales: Annotated[tuple[float, float], typer.Option(help="Scales of infrared frames.")] = (1.0, 1.6),
+    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame gives a crop.")] = 12,
+    empty_share: Annotated[float, typer.Option(min=0, max=1, help="Share of crops placed anywhere.")] = 0.12,
+    paste_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of crops that get targets of other clips (copy-paste).")
+    ] = 0.0,
+    degraded_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of crops with motion blur, and of those with noise.")
+    ] = 0.0,
+    hard_negatives: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose false boxes on the training clips become crops.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of crops.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate of AdamW.")] = 0.002,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
     threads: Threads = 2,
 ) -> None:
     """Train a YOLOv10n on crops of real clips."""
-    from smotracker_ros.training.detector import CropSettings, DetectorTraining, export_detector, train_detector
+    from smotracker_ros.training.detector import DetectorTraining, export_detector, train_detector
+    from smotracker_ros.training.detector_crops import CropSettings
 
-    training = DetectorTraining(epochs=epochs, learning_rate=learning_rate, threads=threads, start=start)
-    crops = CropSettings(side=side, visible_scales=visible_scales, infrared_scales=infrared_scales, seed=seed)
+    training = DetectorTraining(
+        epochs=epochs, learning_rate=learning_rate, threads=threads, start=start, hard_negatives=hard_negatives
+    )
+    crops = CropSettings(
+        side=side,
+        frame_step=frame_step,
+        empty_share=empty_share,
+        visible_scales=visible_scales,
+        infrared_scales=infrared_scales,
+        paste_share=paste_share,
+        degraded_share=degraded_share,
+        seed=seed,
+    )
     result = output / "yolov10n.pt"
     export_detector(train_detector(data, output, crops, training), result)
     typer.echo(result)

@@ -1,119 +1,21 @@
-"""Training of the embedded YOLOv10n on native-resolution crops of real clips.
+"""Training of the embedded YOLOv10n on crops of real clips (:mod:`smotracker_ros.training.detector_crops`).
 
-Targets of 5-30 px make whole frames a waste: almost every pixel is empty sky. The crops keep the native scale and hold
-a target in nine of ten cases; hard negatives come from the rest and from the surroundings. Training itself is
-ultralytics' own trainer, so the result is an ordinary ultralytics checkpoint.
+Training itself is ultralytics' own trainer, so the result is an ordinary ultralytics checkpoint.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from rich.progress import track as progress
-
-from smotracker_ros.frames import UInt8Image
+from smotracker_ros.frames import Frame, UInt8Image
 from smotracker_ros.geometry import FloatArray
-from smotracker_ros.training.clips import CLASS_NAMES, Clip, read_clips
+from smotracker_ros.training.clips import CLASS_NAMES, read_clips
+from smotracker_ros.training.detector_crops import CropSettings, Finder, write_crops
 
-
-@dataclass(frozen=True)
-class CropSettings:
-    """How training crops are cut out of clips.
-
-    Attributes:
-        side: side of a crop in pixels; also the training image size.
-        frame_step: every n-th frame is used, because neighbours are near-duplicates.
-        empty_share: share of crops placed anywhere, with or without a target.
-        visible_scales: range of scales at which visible-light frames are seen before cropping.
-        infrared_scales: the same for infrared frames, which are smaller already.
-        seed: seed of the random choices; another one gives other crops of the same clips.
-    """
-
-    side: int = 160
-    frame_step: int = 12
-    empty_share: float = 0.12
-    visible_scales: tuple[float, float] = (0.5, 0.9)
-    infrared_scales: tuple[float, float] = (1.0, 1.6)
-    seed: int = 0
-
-
-def cut_crop(
-    image: UInt8Image, boxes: FloatArray, center: tuple[float, float], scale: float, side: int
-) -> tuple[UInt8Image, FloatArray, np.ndarray]:
-    """Cut a square crop, moved inside the image where possible.
-
-    Args:
-        image: uint8 RGB (height, width, 3).
-        boxes: float32 (N, 4), xyxy pixels of the image.
-        center: wanted centre (x, y) in pixels of the image.
-        scale: crop pixels per image pixel.
-        side: side of the crop in crop pixels.
-
-    Returns:
-        The crop, uint8 (side, side, 3); the boxes in it, float32 (M, 4), clipped; the indices (M,) of the boxes that
-        keep at least 60 % of their area.
-    """
-    height, width = image.shape[:2]
-    half = side / scale / 2
-    x = width / 2 if width <= 2 * half else float(np.clip(center[0], half, width - half))
-    y = height / 2 if height <= 2 * half else float(np.clip(center[1], half, height - half))
-    matrix = np.array([[scale, 0, side / 2 - scale * x], [0, scale, side / 2 - scale * y]], dtype=np.float64)
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    source = image
-    if scale < 0.8:  # warpAffine does not average when it shrinks: do that first
-        source = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        matrix[:, :2] = np.eye(2)
-    crop = cv2.warpAffine(
-        source, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(114,) * 3
-    )
-    moved = (boxes - np.array([x, y, x, y], dtype=np.float32)) * scale + side / 2
-    clipped = np.clip(moved, 0, side)
-    area = np.prod(moved[:, 2:] - moved[:, :2], axis=1)
-    kept = np.flatnonzero(np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) >= 0.6 * np.maximum(area, 1e-6))
-    return np.asarray(crop, dtype=np.uint8), clipped[kept].astype(np.float32), kept
-
-
-def write_crops(clips: list[Clip], directory: Path, settings: CropSettings) -> int:
-    """Write crops and labels of all clips in ultralytics' layout (`images/`, `labels/`); finished folders are kept.
-
-    Returns:
-        Number of crops.
-    """
-    done = directory / "crops.json"
-    if done.exists():
-        return int(json.loads(done.read_text())["crops"])
-    (directory / "images").mkdir(parents=True, exist_ok=True)
-    (directory / "labels").mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(settings.seed)
-    count = 0
-    for clip in progress(clips, description="cutting crops"):
-        start = int(generator.integers(settings.frame_step))
-        for index, image in clip.images(settings.frame_step, start):
-            labels = clip.labels[index]
-            scales = settings.visible_scales if clip.size[0] > 300 else settings.infrared_scales
-            scale = float(generator.uniform(*scales))
-            if len(labels.boxes) and generator.random() > settings.empty_share:
-                box = labels.boxes[int(generator.integers(len(labels.boxes)))]
-                reach = 0.42 * settings.side / scale
-                center = (box[:2] + box[2:]) / 2 + generator.uniform(-reach, reach, 2)
-            else:
-                center = generator.uniform(0, 1, 2) * (clip.size[1], clip.size[0])
-            crop, boxes, kept = cut_crop(image, labels.boxes, (center[0], center[1]), scale, settings.side)
-            name = f"{clip.name}_{index:04d}"
-            cv2.imwrite(str(directory / "images" / f"{name}.png"), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-            rows = [
-                f"{class_id - 1} {(b[0] + b[2]) / 2:.6f} {(b[1] + b[3]) / 2:.6f} {b[2] - b[0]:.6f} {b[3] - b[1]:.6f}"
-                for class_id, b in zip(labels.class_ids[kept], boxes / settings.side, strict=True)
-            ]
-            (directory / "labels" / f"{name}.txt").write_text("\n".join(rows))
-            count += 1
-    done.write_text(json.dumps({"crops": count, **asdict(settings)}))
-    return count
+# Confidence from which a false box of an earlier detector is worth a crop
+_FALSE_CONFIDENCE = 0.12
 
 
 @dataclass(frozen=True)
@@ -126,6 +28,7 @@ class DetectorTraining:
         learning_rate: initial rate of AdamW.
         threads: CPU threads.
         start: checkpoint to start from (fine-tuning); None: random weights.
+        hard_negatives: checkpoint whose false boxes on the training clips become crops; None: none.
     """
 
     epochs: int = 8
@@ -133,6 +36,18 @@ class DetectorTraining:
     learning_rate: float = 0.002
     threads: int = 2
     start: Path | None = None
+    hard_negatives: Path | None = None
+
+
+def _finder(weights: Path) -> Finder:
+    from smotracker_ros.detection.yolo import YoloDetector
+
+    detector = YoloDetector(weights)
+
+    def find(image: UInt8Image) -> FloatArray:
+        return detector.detect(Frame(image, 0, 0), _FALSE_CONFIDENCE).boxes
+
+    return find
 
 
 def train_detector(
@@ -161,7 +76,8 @@ def train_detector(
     crops, training = crops or CropSettings(), training or DetectorTraining()
     ultralytics_settings.update({"sync": False})
     output = output.resolve()
-    count = write_crops(read_clips(data), output / "crops", crops)
+    finder = None if training.hard_negatives is None else _finder(training.hard_negatives)
+    count = write_crops(read_clips(data), output / "crops", crops, finder)
     names = "\n".join(f"  {key - 1}: {name}" for key, name in CLASS_NAMES.items())
     description = output / "data.yaml"
     description.write_text(f"path: {output / 'crops'}\ntrain: images\nval: images\nnames:\n{names}\n")

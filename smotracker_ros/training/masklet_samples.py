@@ -22,6 +22,8 @@ from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, re
 
 # steps between sampled frames, in stored frames
 _STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
+# Sides of windows in sizes of the target: the tracker's own (`window_factor`), and what its errors of size make of it
+_WINDOW_FACTORS = (2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class SequenceSampler:
     def _cut(self, track: TrackCrops, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Sequence:
         size, length = self.size, len(indices)
         crop_side = track.images.shape[1]
-        side = float(np.clip(track.size * rng.uniform(2.6, 5.5), 20, crop_side))
+        side = float(np.clip(track.size * rng.uniform(*_WINDOW_FACTORS), 20, crop_side))
         zoom = size / side
         offsets = np.zeros((length, 2))
         offsets[0] = rng.normal(0, 0.03, 2) * side

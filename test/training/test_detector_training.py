@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from smotracker_ros.training.clips import read_clips
-from smotracker_ros.training.detector import CropSettings, cut_crop, write_crops
+from smotracker_ros.training.detector_crops import CropSettings, cut_crop, write_crops
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
