@@ -131,6 +131,7 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
         ExportError: if the runtime cannot run it.
     """
     from smotracker_ros.hardware import choose_device, choose_precision
+    from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
     from smotracker_ros.masklets.checkpoints import load_network
 
     device = choose_device(settings.device)
@@ -144,8 +145,10 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
         network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
-    elif settings.compile:
+    if settings.runtime == "torch" and settings.compile:
         network.model.image_encoder.compile()
+    elif can_accelerate(network.device, network.precision):
+        accelerate(network.model)
     return network
 
 

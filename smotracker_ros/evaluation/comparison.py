@@ -27,6 +27,7 @@ from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_de
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
 from smotracker_ros.hardware import choose_device
+from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
@@ -117,7 +118,10 @@ def _detector(settings: TrackerSettings) -> Detector:
 
 @functools.lru_cache(maxsize=1)
 def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
-    return load_network(Path(weights) if weights else None, image_size, device)
+    network = load_network(Path(weights) if weights else None, image_size, device)
+    if can_accelerate(network.device, network.precision):
+        accelerate(network.model)
+    return network
 
 
 @functools.lru_cache(maxsize=1)

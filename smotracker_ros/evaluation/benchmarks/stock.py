@@ -26,6 +26,7 @@ from smotracker_ros.evaluation.benchmarks.clips import Discs
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, alternate, paired_ratio, significant
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, box_centers
+from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO, Entry
 from smotracker_ros.masklets.model import MaskletNetwork
@@ -69,6 +70,9 @@ def run(settings: StockSettings, say: Say) -> Result:
         stock = _load_stock(weights, settings.image_size)
         whole = load_network(weights, settings.image_size)
         windows = load_network(weights, settings.window_size)
+        for network in (whole, windows):
+            if can_accelerate(network.device, network.precision):
+                accelerate(network.model)
         for number in settings.targets:
             say(f"{number} target(s): filling the memories")
             entry = _compare(settings, number, stock, whole, windows, Path(folder), say)

@@ -1,0 +1,213 @@
+"""The same SAM2 network, computed faster on a CPU: its modules exchanged for ones that give the same results.
+
+The official modules are written for training. For inference in float32 on a CPU this is worth its while:
+
+- linear layers and 1x1 convolutions through oneDNN with weights packed once, bias and activation in the same pass;
+- the neck's 1x1 convolution and the mask decoder's behind it, with nothing between them, folded into one;
+- positional encodings shared by the batch instead of copied for each image;
+- attention to memories that multiplies the weights with the memories as they are stored, and projects the result:
+  (A M) W = A (M W), and memories have a quarter of the network's width.
+
+Results differ by rounding only; test/masklets/test_acceleration.py compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from sam2.modeling.backbones.image_encoder import FpnNeck
+from sam2.modeling.memory_attention import MemoryAttentionLayer
+from sam2.modeling.memory_encoder import CXBlock
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import MLP
+from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
+from torch import Tensor, nn
+
+# Attention of fewer products than this goes object by object slower than in a batch
+_LARGE_ATTENTION = 100_000
+# Attention weights that are held at once, so that they stay in the processor's cache
+_WEIGHTS_AT_ONCE = 1 << 21
+
+
+def can_accelerate(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether :func:`accelerate` helps: float32 on a CPU whose torch has oneDNN's fused linear layer."""
+    if device.type != "cpu" or precision != torch.float32 or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        weight, given = torch.ones(8, 4), torch.ones(2, 3, 4)
+        with torch.inference_mode():
+            fused = PackedLinear(weight, torch.zeros(8))(given)
+        return bool(torch.allclose(fused, functional.linear(given, weight)))
+    except (AttributeError, RuntimeError, TypeError):  # operators of torch's compiler: no public interface
+        return False
+
+
+@torch.no_grad()
+def accelerate(model: SAM2Base) -> None:
+    """Exchange modules of a model for faster ones, in place; for inference only, on a CPU, in float32.
+
+    The model's `state_dict` is no longer the checkpoint's afterwards. Ask :func:`can_accelerate` first.
+    """
+    _fold_neck(model)
+    for module in list(model.modules()):
+        if isinstance(module, MLP):
+            name = _activation_name(module.act)
+            if name is not None:
+                for index, layer in enumerate(module.layers[:-1]):
+                    module.layers[index] = PackedLinear.of(layer, name)
+                module.act = nn.Identity()
+        elif isinstance(module, CXBlock) and isinstance(module.act, nn.GELU):
+            module.pwconv1 = PackedLinear.of(module.pwconv1, "gelu")
+            module.act = nn.Identity()
+        elif isinstance(module, MemoryAttentionLayer):
+            if module.activation is functional.relu:
+                module.linear1 = PackedLinear.of(module.linear1, "relu")
+                module.activation = nn.Identity()
+            for key in ("self_attn", "cross_attn_image"):
+                attention = getattr(module, key)
+                if isinstance(attention, RoPEAttention) and attention.num_heads == 1:
+                    setattr(module, key, MemoryReader(attention))
+        elif isinstance(module, FpnNeck) and isinstance(module.position_encoding, PositionEmbeddingSine):
+            module.position_encoding = _SharedEncoding(module.position_encoding)
+    _pack_remaining(model)
+
+
+class PackedLinear(nn.Module):
+    """A linear layer, and the activation behind it, in one pass of oneDNN.
+
+    Args:
+        weight: (outputs, inputs).
+        bias: (outputs,), or None.
+        activation: "none", "relu" or "gelu".
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none") -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+        self._bias = None if bias is None else bias.detach()
+        # gelu's second argument: exact, not approximated by a hyperbolic tangent
+        self._activation, self._algorithm = activation, "none" if activation == "gelu" else ""
+
+    @classmethod
+    def of(cls, layer: nn.Linear, activation: str = "none") -> PackedLinear:
+        """Made of an ordinary layer."""
+        return cls(layer.weight, layer.bias, activation)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            given, self._weight, self._bias, self._activation, [], self._algorithm
+        )
+        return result
+
+
+class _Pointwise(nn.Module):
+    """A 1x1 convolution as a linear layer: the encoder's maps BCHW lie in memory as BHWC, so nothing is copied."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self._linear = PackedLinear(weight, bias)
+
+    def forward(self, given: Tensor) -> Tensor:
+        result: Tensor = self._linear(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return result
+
+
+class _SharedEncoding(nn.Module):
+    """A positional encoding that all images of a batch share."""
+
+    def __init__(self, encoding: PositionEmbeddingSine) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    def forward(self, given: Tensor) -> Tensor:
+        encoding: Tensor = self._encoding(given[:1])
+        return encoding.expand(given.shape[0], -1, -1, -1)
+
+
+class MemoryReader(RoPEAttention):
+    """Attention of one head with rotary position encoding, large ones object by object and without projected values.
+
+    A `RoPEAttention` by name only, since the official layers ask for that class.
+
+    Args:
+        attention: the official module whose weights it takes over.
+    """
+
+    def __init__(self, attention: RoPEAttention) -> None:
+        nn.Module.__init__(self)
+        self._attention: Any = attention
+        # values are projected after they are summed, by both projections at once
+        output, value = attention.out_proj, attention.v_proj
+        self._project = PackedLinear(output.weight @ value.weight, output.weight @ value.bias + output.bias)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
+        """Queries (B, N, C), keys and values (B, M, D) to (B, N, C)."""
+        attention = self._attention
+        if q.shape[1] * k.shape[1] < _LARGE_ATTENTION:
+            result: Tensor = attention(q, k, v, num_k_exclude_rope) if num_k_exclude_rope else attention(q, k, v)
+            return result
+        queries, keys = attention.q_proj(q)[:, None], attention.k_proj(k)[:, None]
+        side = int(queries.shape[2] ** 0.5)
+        if attention.freqs_cis.shape[0] != queries.shape[2]:
+            attention.freqs_cis = attention.compute_cis(end_x=side, end_y=side)
+        turned = keys.shape[2] - num_k_exclude_rope
+        queries, keys[:, :, :turned] = apply_rotary_enc(
+            queries, keys[:, :, :turned], freqs_cis=attention.freqs_cis, repeat_freqs_k=attention.rope_k_repeat
+        )
+        queries = queries[:, 0] * queries.shape[-1] ** -0.5
+        summed = torch.stack([_attend(*item) for item in zip(queries, keys[:, 0], v, strict=True)])
+        projected: Tensor = self._project(summed)
+        return projected
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention of queries (N, C) to keys (M, C) with values (M, D): (N, D)."""
+    # seen as weights of linear layers, keys and values are packed once for all chunks of queries
+    compare, collect = PackedLinear(keys, None), PackedLinear(values.t(), None)
+    rows = max(_WEIGHTS_AT_ONCE // keys.shape[0], 16)
+    return torch.cat([collect(compare(chunk).softmax(-1)) for chunk in queries.split(rows)])
+
+
+def _activation_name(module: nn.Module) -> str | None:
+    if isinstance(module, nn.GELU) and module.approximate == "none":
+        return "gelu"
+    return "relu" if isinstance(module, nn.ReLU) else None
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == module.stride == (1, 1)
+        and module.padding == (0, 0)
+        and module.groups == 1
+    )
+
+
+def _fold_neck(model: SAM2Base) -> None:
+    """Make one layer of the neck's and the decoder's 1x1 convolutions of the two finest levels."""
+    neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
+    if not model.use_high_res_features_in_sam:
+        return
+    for level, name in ((0, "conv_s0"), (1, "conv_s1")):
+        first, second = neck.convs[len(neck.convs) - 1 - level].conv, getattr(decoder, name)
+        if level in neck.fpn_top_down_levels or not (_is_pointwise(first) and _is_pointwise(second)):
+            continue
+        weight = second.weight[:, :, 0, 0] @ first.weight[:, :, 0, 0]
+        bias = second.weight[:, :, 0, 0] @ first.bias + second.bias
+        neck.convs[len(neck.convs) - 1 - level] = _Pointwise(weight, bias)
+        setattr(decoder, name, nn.Identity())
+
+
+def _pack_remaining(module: nn.Module) -> None:
+    """Pack all linear layers and 1x1 convolutions that are left below a module."""
+    for name, child in module.named_children():
+        if type(child) is nn.Linear:
+            setattr(module, name, PackedLinear.of(child))
+        elif _is_pointwise(child):
+            setattr(module, name, _Pointwise(child.weight[:, :, 0, 0], child.bias))
+        else:
+            _pack_remaining(child)
