@@ -27,6 +27,8 @@ _REACH_SIZES = 0.35
 _LIKENESS = 0.85
 # A mask that the network rates below this is not calm
 _CALM_QUALITY = 0.6
+# A target that is not calm - unconfirmed, missed by the detector, doubtful - is looked at once in so many frames
+_RESTLESS_INTERVAL = 2
 # Neighbours within so many sizes disturb
 _LONELY_SIZES = 1.0
 
@@ -69,14 +71,14 @@ class Gliding:
         interval: int,
         disturbed: Collection[int],
     ) -> set[int]:
-        """Move the masks of calm targets to this frame. Call it after their prediction, before propagation.
+        """Move the masks of lonely targets to this frame. Call it after their prediction, before propagation.
 
         Args:
             targets: by id.
             image: uint8 RGB (height, width, 3), the current frame.
             seconds: time since the previous frame.
             turn: number of the frame: targets take turns, so that no frame is dearer than the others.
-            interval: every target is looked at by SAM2 once in so many frames, at least.
+            interval: a calm target is looked at by SAM2 once in so many frames, at least; others in every second one.
             disturbed: ids of targets that may not glide.
 
         Returns:
@@ -90,13 +92,9 @@ class Gliding:
         lonely = (pairwise_overlap(grown, grown) > 0).sum(axis=1) <= 1
         carried = set()
         for target, alone in zip(live, lonely.tolist(), strict=True):
-            calm = (
-                target.state is TrackState.CONFIRMED
-                and target.frames_since_seen == 1
-                and target.misses == 0
-                and target.quality >= _CALM_QUALITY
-            )
-            may_glide = (turn + target.id) % interval != 0 and alone and calm and target.id not in disturbed
+            calm = target.state is TrackState.CONFIRMED and target.misses == 0 and target.quality >= _CALM_QUALITY
+            due = (turn + target.id) % (interval if calm else min(interval, _RESTLESS_INTERVAL)) == 0
+            may_glide = not due and alone and target.frames_since_seen == 1 and target.id not in disturbed
             if may_glide and self._move(target, image, seconds):
                 carried.add(target.id)
         return carried

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smotracker_ros.masklets.windows import WINDOW_FACTOR
+
 # Grounding DINO reads 256 tokens, and none is shorter than a character
 _LONGEST_PROMPT = 240
 
@@ -117,11 +119,12 @@ class TrackerSettings:
         choices=("auto", "windows", "whole_frame"),
     )
     window_factor: float = _setting(
-        3.6, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
+        WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
     )
     masklet_interval: int = _setting(
         2,
-        "SAM2 looks at a calm, lonely target once in so many frames; between, its mask follows its picture.",
+        "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one; "
+        "between, its mask follows its picture.",
         minimum=1,
         maximum=10,
     )

@@ -56,7 +56,7 @@ def test_the_encoder_equals_torch_for_any_number_of_windows(runtime: str) -> Non
     assert path.parent == exports_folder() and network.checksum in path.name
     encode = load_encoder(path, runtime, network.device)
     for count in (1, 2, 5):
-        images = torch.randn(count, 3, 128, 128, generator=torch.Generator().manual_seed(count))
+        images = torch.randn(count, 3, *[network.image_size] * 2, generator=torch.Generator().manual_seed(count))
         network.image_encoder = None
         expected = network.encode(images)
         network.image_encoder = encode

@@ -90,20 +90,33 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     assert gliding.carry(pair, later, SECONDS, 3, 3, ()) == {1}
 
 
-@pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful", "unseen", "at the border"])
-def test_only_calm_targets_glide(gliding: Gliding, trouble: str) -> None:
-    x = 7 if trouble == "at the border" else 50
-    target = seen(1, x, 60, (0.0, 0.0))
-    image = picture((x, 60))
+@pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful"])
+def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, trouble: str) -> None:
+    target = seen(1, 50, 60, (0.0, 0.0))
+    image = picture((50, 60))
     gliding.remember(target, image)
+    next_frame(target)
+    assert gliding.carry({1: target}, image, SECONDS, 1, 4, ()) == {1}, "calm: three frames of four"
     next_frame(target)
     if trouble == "tentative":
         target.state = TrackState.TENTATIVE
     elif trouble == "missed":
         target.misses = 1
-    elif trouble == "doubtful":
+    else:
         target.quality = 0.5
-    elif trouble == "unseen":
+    assert gliding.carry({1: target}, image, SECONDS, 2, 4, ()) == {1}
+    next_frame(target)
+    assert gliding.carry({1: target}, image, SECONDS, 3, 4, ()) == set()
+
+
+@pytest.mark.parametrize("trouble", ["unseen", "at the border"])
+def test_what_cannot_be_followed_is_left_to_sam2(gliding: Gliding, trouble: str) -> None:
+    x = 7 if trouble == "at the border" else 50
+    target = seen(1, x, 60, (0.0, 0.0))
+    image = picture((x, 60))
+    gliding.remember(target, image)
+    next_frame(target)
+    if trouble == "unseen":
         next_frame(target)
     assert gliding.carry({1: target}, image, SECONDS, 2, 2, ()) == set()
 

@@ -21,9 +21,9 @@ from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.memory_attention import MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock
 from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import MLP
-from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
 from torch import Tensor, nn
 
 # Attention of fewer products than this goes object by object slower than in a batch
@@ -178,13 +178,8 @@ def _activation_name(module: nn.Module) -> str | None:
     return "relu" if isinstance(module, nn.ReLU) else None
 
 
-def _is_pointwise(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == module.stride == (1, 1)
-        and module.padding == (0, 0)
-        and module.groups == 1
-    )
+def _is_pointwise(module: nn.Conv2d) -> bool:
+    return module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0) and module.groups == 1
 
 
 def _fold_neck(model: SAM2Base) -> None:
@@ -207,7 +202,7 @@ def _pack_remaining(module: nn.Module) -> None:
     for name, child in module.named_children():
         if type(child) is nn.Linear:
             setattr(module, name, PackedLinear.of(child))
-        elif _is_pointwise(child):
+        elif isinstance(child, nn.Conv2d) and _is_pointwise(child):
             setattr(module, name, _Pointwise(child.weight[:, :, 0, 0], child.bias))
         else:
             _pack_remaining(child)

@@ -87,7 +87,7 @@ def load_network(
 
     Args:
         weights: official or nano checkpoint, `{"model": state_dict}`; None: the embedded nano model.
-        image_size: side of the input in pixels; 0: 128 for nano, for official ones 256 on a CPU and 512 on a GPU.
+        image_size: side of the input in pixels; 0: 96 for nano, for official ones 256 on a CPU and 512 on a GPU.
         device: torch device.
         precision: in which the network computes.
 

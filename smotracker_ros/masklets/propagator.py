@@ -22,6 +22,7 @@ from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object,
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
 from smotracker_ros.masklets.windows import (
+    WINDOW_FACTOR,
     Window,
     cut,
     paste,
@@ -94,7 +95,7 @@ class Propagator:
         network: MaskletNetwork,
         policy: MemoryPolicy = MOTION_AWARE,
         mode: str = "auto",
-        window_factor: float = 3.6,
+        window_factor: float = WINDOW_FACTOR,
     ) -> None:
         self.network = network
         self.policy = policy

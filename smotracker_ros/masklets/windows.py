@@ -17,6 +17,9 @@ from smotracker_ros.geometry import FloatArray, MaskPatch
 
 MODES = ("auto", "windows", "whole_frame")
 
+# Side of a window as a multiple of the target's longer side
+WINDOW_FACTOR = 2.7
+
 # A target of this many input pixels is resolved well enough
 _ENOUGH_PIXELS = 20.0
 # No window is smaller: below, there is nothing but interpolation

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from smotracker_ros.masklets.windows import WINDOW_FACTOR
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded models.")
 evaluation_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")
 
@@ -117,7 +119,7 @@ def measure_masklets(
     data: Data,
     weights: Annotated[Path | None, typer.Option(help="SAM2 checkpoint; without it the embedded nano model.")] = None,
     image_size: Annotated[int, typer.Option(min=0, help="Side of the network's input; 0: automatic.")] = 0,
-    window_factor: Annotated[float, typer.Option(help="Window side in target sizes.")] = 3.6,
+    window_factor: Annotated[float, typer.Option(help="Window side in target sizes.")] = WINDOW_FACTOR,
     csrt: Annotated[
         bool, typer.Option("--csrt", help="Run CSRT on the same starts; needs opencv-contrib-python-headless.")
     ] = False,

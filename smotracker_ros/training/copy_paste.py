@@ -24,6 +24,9 @@ _RIM = 3
 # Shares of the size and of the contrast by which a pasted target may differ from its original
 _ZOOM = (0.65, 1.35)
 _GAIN = (0.6, 1.3)
+# Brightest less darkest grey level (percentiles 5 and 95) of a place that can be sky: on roofs and roads, hot spots
+# are lamps, and targets pasted there would teach otherwise
+_SMOOTH = 40.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class CutOutBook:
         scale: float,
         generator: np.random.Generator,
     ) -> tuple[UInt8Image, FloatArray, np.ndarray]:
-        """Put one target of a random class into a crop where it covers no other.
+        """Put one target of a random class into a crop, in front of sky and where it covers no other.
 
         Args:
             image: uint8 RGB (height, width, 3).
@@ -131,6 +134,9 @@ class CutOutBook:
         x, y = int(generator.integers(room[0])), int(generator.integers(room[1]))
         box = (box + np.array([x, y, x, y])).astype(np.float32)
         if len(boxes) and float(pairwise_overlap(as_boxes(box), boxes).max()) > 0.2:
+            return image, boxes, class_ids
+        place = image[y : y + size[1], x : x + size[0]].mean(axis=2)
+        if float(np.subtract(*np.percentile(place, (95, 5)))) > _SMOOTH:
             return image, boxes, class_ids
         pasted = image.astype(np.float32)
         pasted[y : y + size[1], x : x + size[0]] += contrast * np.float32(generator.uniform(*_GAIN))

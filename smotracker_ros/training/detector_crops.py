@@ -25,7 +25,7 @@ from smotracker_ros.training.copy_paste import CutOutBook
 Finder = Callable[[UInt8Image], FloatArray]
 
 # Every so many used frames are searched for false boxes, of which so many become crops
-_MINING_STEP = 3
+_MINING_STEP = 2
 _MOST_FALSE_BOXES = 2
 # Targets are cut out of every so many used frames
 _CUT_OUT_STEP = 5

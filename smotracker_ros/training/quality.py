@@ -22,6 +22,7 @@ from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.training.clips import Clip
 
 HORIZONS = (0, 1, 5, 10, 30)
@@ -154,7 +155,7 @@ def _csrt(images: Sequence[UInt8Image], box: FloatArray) -> list[FloatArray | No
 
 
 def masklet_quality(
-    network: MaskletNetwork, clips: Sequence[Clip], window_factor: float = 3.6, csrt: bool = False
+    network: MaskletNetwork, clips: Sequence[Clip], window_factor: float = WINDOW_FACTOR, csrt: bool = False
 ) -> dict[str, dict[str, float]]:
     """Box IoU some frames after a single prompt with the labelled box, against labels and beside OpenCV's CSRT.
 

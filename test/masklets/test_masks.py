@@ -35,7 +35,8 @@ def test_the_best_rated_candidate_is_the_stock_answer(network: MaskletNetwork) -
     windows = [Window(0, 0, 128, 128)] * 2
     again = choose_masks(decoded, [1, 2], windows, lambda identity, boxes, ious: int(np.argmax(ious)))
     for key in ("low", "high", "predicted_iou", "pointer", "object_score"):
-        assert torch.equal(getattr(again, key), getattr(plain, key)), key
+        # projections of other batch shapes round differently on some processors
+        assert torch.allclose(getattr(again, key), getattr(plain, key), atol=1e-5), key
     worst = choose_masks(decoded, [1, 2], windows, lambda identity, boxes, ious: int(np.argmin(ious)))
     assert bool((worst.predicted_iou < plain.predicted_iou).all())
     assert not torch.equal(worst.pointer, plain.pointer)

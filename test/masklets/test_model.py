@@ -21,7 +21,7 @@ def test_the_embedded_model_loads_and_is_small() -> None:
     network = load_network()
     assert network.name == "sam2-nano"
     assert network.dense_box_prompt
-    assert network.image_size == 128
+    assert network.image_size == 96
     assert NANO_WEIGHTS.stat().st_size < 12e6
 
 

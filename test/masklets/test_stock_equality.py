@@ -59,10 +59,11 @@ def test_whole_frame_mode_equals_the_stock_predictor(kind: str, tmp_path: Path) 
         from hydra.utils import instantiate
         from omegaconf import OmegaConf
 
-        model = instantiate_config(NANO_CONFIG)
+        model = instantiate_config(NANO_CONFIG, size)
         _make_decided(model)
         torch.save({"model": model.state_dict()}, weights)
         options = OmegaConf.load(NANO_CONFIG)
+        options.model.image_size = size
         options.model._target_ = "sam2.sam2_video_predictor.SAM2VideoPredictor"
         stock = instantiate(options.model, _recursive_=True)
         stock.load_state_dict(model.state_dict())
