@@ -122,7 +122,7 @@ class TrackerSettings:
         WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
     )
     masklet_interval: int = _setting(
-        2,
+        3,
         "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one; "
         "between, its mask follows its picture.",
         minimum=1,
