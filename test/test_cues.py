@@ -59,8 +59,9 @@ def test_a_cue_starts_a_confirmed_track_without_the_detector(tracker: SmoTracker
     first = _only(tracker.update(_frame(1, (60, 80)), [_cue(61, 79)]))
     assert first.state is TrackState.CONFIRMED and first.age == 0
     assert np.abs(_center(first) - (60, 80)).max() < 3
-    # the detector's passes do not find it, and it stands still: either would end another track
-    for index in range(2, 130):
+    # twelve passes of the detector do not find it, and it stands still: either would end another track
+    tracker.settings = tracker.settings.replace({"clip_length": 1, "clutter_seconds": 0.1})
+    for index in range(2, 14):
         last = _only(tracker.update(_frame(index, (60, 80))))
     assert last.id == first.id and np.abs(_center(last) - (60, 80)).max() < 3
     assert tracker.cues.counts == {"used": 1}
