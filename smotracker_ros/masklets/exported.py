@@ -1,6 +1,6 @@
 """SAM2's image encoder in ONNX, run by onnxruntime or OpenVINO in place of torch.
 
-The encoder is three quarters of a frame's cost; the other parts change shape with every object's memory and stay in
+The encoder is the dearest of SAM2's parts; the other parts change shape with every object's memory and stay in
 torch.
 """
 

@@ -32,7 +32,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {camera: folder / camera / "video.mp4" for camera in CAMERAS}
 
 
-# on an overloaded machine an image of one of the cameras was once lost between the processes
+# on an overloaded machine an answer once never came; the cause is not known
 @pytest.mark.flaky(reruns=2)
 def test_two_cameras_have_their_own_ids(client: Any, start: Callable[..., Any], videos: dict[str, Path]) -> None:
     answers = {camera: client.listen(Detection2DArray, f"/{camera}/tracks") for camera in CAMERAS}
