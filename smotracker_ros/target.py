@@ -16,7 +16,8 @@ from smotracker_ros.tracks import Track, TrackState
 
 # Share of a new measurement in the running averages of margins, size, score and appearance
 _MARGIN_GAIN = 0.3
-_SIZE_GAIN = 0.35
+_SIZE_GAIN = 0.03
+_DETECTED_SIZE_GAIN = 0.2
 _SCORE_GAIN = 0.3
 # Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter
 _DOUBTFUL_QUALITY = 0.55
@@ -209,7 +210,8 @@ class Target:
             self.margins = ((1 - gain) * self.margins + gain * margins).astype(np.float32)
             corrected = self.mask_box + self.margins
             self.motion.center = box_centers(corrected)[0]
-            self.size = (0.5 * self.size + 0.5 * box_sizes(corrected)[0]).astype(np.float32)
+            gain = max(_DETECTED_SIZE_GAIN, 1.0 / self.hits)
+            self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         if self.state is TrackState.LOST:
             self.state = TrackState.CONFIRMED
 

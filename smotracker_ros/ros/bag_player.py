@@ -81,13 +81,18 @@ class BagPlayer(Node):
         )
         self._publisher = self.create_publisher(Image, "image", profile)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if self._options["clock"] else None
-        self._unanswered: set[int] = set()
+        self._unanswered: list[int] = []
         if self._options["max_in_flight"]:
             self.create_subscription(Detection2DArray, "tracks", self._answered, result_profile(100))
 
     def _answered(self, message: Detection2DArray) -> None:
-        """Note that an image has been tracked."""
-        self._unanswered.discard(to_nanoseconds(message.header.stamp))
+        """Note that an image has been tracked, and with it all before: answers keep the images' order.
+
+        An answer is lost if the tracker gives it before it knows of this node.
+        """
+        stamp = to_nanoseconds(message.header.stamp)
+        if stamp in self._unanswered:
+            del self._unanswered[: self._unanswered.index(stamp) + 1]
 
     def _spin_until(self, condition: Any, what: str) -> None:
         """Handle messages until a condition holds.
@@ -161,7 +166,7 @@ class BagPlayer(Node):
                 rclpy.spin_once(self, timeout_sec=remaining)
             if self._clock_publisher is not None:
                 self._clock_publisher.publish(Clock(clock=to_stamp(frame.timestamp_ns)))
-            self._unanswered.add(frame.timestamp_ns)
+            self._unanswered.append(frame.timestamp_ns)
             self._publisher.publish(frame_to_image(frame))
             if not in_flight:
                 self._unanswered.clear()

@@ -11,16 +11,27 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
-# A node that is killed sooner than this may be killed by its own start: the next one waits a little
+# A node killed more than twice in a row sooner than this may be killed by its own start: then the next one waits
 _SHORT_LIFE_SECONDS = 5.0
+_MOST_SHORT_LIVES = 2
 _PAUSE_SECONDS = 1.0
+# The ports of a participant begin at 7400; a domain has 250, the first ten of them for multicast (RTPS 2.2, 9.6.1)
+_FIRST_PORT, _PORTS_PER_DOMAIN, _MULTICAST_PORTS = 7400, 250, 10
+_LAST_PORT = 32767
+_WATCH_SECONDS = 1.0
+# Killed nodes whose ports are kept occupied
+_KEPT_LIVES = 4
 
 
 def respawning(body: Callable[[], int]) -> int:
@@ -36,6 +47,8 @@ def respawning(body: Callable[[], int]) -> int:
     """
     stopping = False
     child: Any = None
+    short_lives = 0
+    ports = _Ports()
 
     def stop(number: int, frame: object) -> None:
         nonlocal stopping
@@ -47,21 +60,80 @@ def respawning(body: Callable[[], int]) -> int:
         signal.signal(number, stop)
     while True:
         started = time.monotonic()
-        child = multiprocessing.get_context("fork").Process(target=_child, args=(body, os.getpid()))
+        child = multiprocessing.get_context("fork").Process(target=_child, args=(body, os.getpid(), ports))
         child.start()
         if stopping:  # the signal came before there was somebody to pass it on to
             os.kill(child.pid, signal.SIGTERM)
-        child.join()
+        while child.is_alive():
+            child.join(_WATCH_SECONDS)
+            ports.note(child.pid)
         if stopping or child.exitcode >= 0:
             return max(int(child.exitcode), 0)
         name = signal.Signals(-child.exitcode).name
         print(f"the node was ended by {name}; it is started again", file=sys.stderr, flush=True)
-        if time.monotonic() - started < _SHORT_LIFE_SECONDS:
+        short_lives = short_lives + 1 if time.monotonic() - started < _SHORT_LIFE_SECONDS else 0
+        ports.occupy()
+        if short_lives > _MOST_SHORT_LIVES:
             time.sleep(_PAUSE_SECONDS)
 
 
-def _child(body: Callable[[], int], parent: int) -> None:
+class _Ports:
+    """The UDP ports of killed nodes, occupied so that the next node takes others.
+
+    A participant of DDS takes the lowest free pair of ports. If that is the pair of one that was killed a moment ago,
+    its neighbours go on for seconds to write into the dead one's shared memory, and the new node waits for that long.
+    """
+
+    def __init__(self) -> None:
+        self._noted: set[int] = set()
+        self._kept: deque[list[socket.socket]] = deque(maxlen=_KEPT_LIVES)
+
+    def note(self, pid: int) -> None:
+        """Take down which ports a process has; what was known stays if it has ended."""
+        try:
+            addresses = [item.laddr for item in psutil.Process(pid).net_connections("udp4")]
+        except psutil.Error:
+            return
+        found = {
+            address.port
+            for address in addresses
+            if address
+            and _FIRST_PORT <= address.port <= _LAST_PORT
+            and (address.port - _FIRST_PORT) % _PORTS_PER_DOMAIN >= _MULTICAST_PORTS
+        }
+        self._noted = found or self._noted
+
+    def occupy(self) -> None:
+        """Hold the ports of the process that was noted last."""
+        taken = []
+        for port in sorted(self._noted):
+            item = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                item.bind(("", port))
+            except OSError:  # somebody was faster: then the new node cannot get it either
+                item.close()
+                continue
+            taken.append(item)
+        if len(self._kept) == _KEPT_LIVES:
+            self._close(self._kept[0])
+        self._kept.append(taken)
+        self._noted = set()
+
+    def release(self) -> None:
+        """Give all ports back."""
+        for sockets in self._kept:
+            self._close(sockets)
+        self._kept.clear()
+
+    @staticmethod
+    def _close(sockets: list[socket.socket]) -> None:
+        for item in sockets:
+            item.close()
+
+
+def _child(body: Callable[[], int], parent: int, ports: _Ports) -> None:
     """The forked process: Python's own signal handlers, and an end with the parent's."""
+    ports.release()  # this process's copies
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
