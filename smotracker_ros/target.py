@@ -14,11 +14,13 @@ from smotracker_ros.motion import CameraShift, TargetMotion
 from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.tracks import Track, TrackState
 
-# Share of a new measurement in the running averages of margins, size, score and appearance
+# Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
-_SIZE_GAIN = 0.03
-_DETECTED_SIZE_GAIN = 0.2
 _SCORE_GAIN = 0.3
+SIZE_GAIN = 0.03
+"""Share of a mask's size in the reported size: masks breathe more in a second than targets do (measured on val/)."""
+# The same for a detection's size, which is what labels mean by size
+_DETECTED_SIZE_GAIN = 0.2
 # Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter
 _DOUBTFUL_QUALITY = 0.55
 _DOUBTFUL_WEIGHT = 2
@@ -176,7 +178,7 @@ class Target:
         box = as_boxes(mask_box)[0] + self.margins
         self.motion.measure(box_centers(box)[0], seconds, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.travel.measure(box_centers(as_boxes(mask_box))[0])
-        self.size = ((1 - _SIZE_GAIN) * self.size + _SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
+        self.size = ((1 - SIZE_GAIN) * self.size + SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
         self.frames_since_seen = 0
         self.seconds_unseen = 0.0
 

@@ -140,7 +140,7 @@ class TrackerNode(LifecycleNode):
                 raw=True,
             ),
             Input(self, CameraInfo, "camera_info", self._calibrate, 10, latched=True),
-            Input(self, Detection2DArray, "cues", self._take_cues, 20),
+            Input(self, Detection2DArray, "cues", self._take_cues, 100),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
         if self._tracker is not None:

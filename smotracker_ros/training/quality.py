@@ -18,11 +18,12 @@ from rich.progress import track as progress
 
 from smotracker_ros.detection import Detector
 from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
+from smotracker_ros.target import SIZE_GAIN
 from smotracker_ros.training.clips import Clip
 
 HORIZONS = (0, 1, 5, 10, 30)
@@ -159,7 +160,8 @@ def masklet_quality(
 ) -> dict[str, dict[str, float]]:
     """Box IoU some frames after a single prompt with the labelled box, against labels and beside OpenCV's CSRT.
 
-    Reported boxes are in the prompt's convention: the mask's box plus what the prompt's box added to it at the start.
+    Boxes of "nano" are in the prompt's convention: the mask's box plus what the prompt's box added to it at the start;
+    those of "nano tracked" follow the mask's size slowly, as the tracker's do.
 
     Args:
         network: the SAM2 model.
@@ -188,6 +190,7 @@ def masklet_quality(
         for start in starts:
             propagator = Propagator(network, MOTION_AWARE, "windows", window_factor)
             margin = np.zeros(4, dtype=np.float32)
+            size = box_sizes(start.boxes[0])[0]
             reference = _csrt(images[start.first :], start.boxes[0]) if csrt else []
             for horizon in range(max(HORIZONS) + 1):
                 image, truth = images[start.first + horizon], start.boxes[horizon]
@@ -196,10 +199,16 @@ def masklet_quality(
                 assert masklet is not None
                 if horizon == 0 and masklet.box is not None:
                     margin = truth - masklet.box
+                loose = None if masklet.box is None else masklet.box + margin
+                tracked = None
+                if loose is not None:
+                    size = ((1 - SIZE_GAIN) * size + SIZE_GAIN * box_sizes(loose)[0]).astype(np.float32)
+                    center = box_centers(loose)[0]
+                    tracked = np.concatenate([center - size / 2, center + size / 2]).astype(np.float32)
                 if horizon in HORIZONS:
-                    box = masklet.box
-                    note("mask box", horizon, truth, box, clip.name)
-                    note("nano", horizon, truth, None if box is None else box + margin, clip.name)
+                    note("mask box", horizon, truth, masklet.box, clip.name)
+                    note("nano", horizon, truth, loose, clip.name)
+                    note("nano tracked", horizon, truth, tracked, clip.name)
                     if horizon:
                         note("stays", horizon, truth, start.boxes[0], clip.name)
                         if csrt:

@@ -218,9 +218,12 @@ def test_hostile_messages(
         attack.send_broken_bytes(message, changes, length)
 
     attack_with_fields()
-    for _ in range(3):  # cues may wait for the image of their stamp
+    for _ in range(20):  # cues wait for the next image, and a message of thousands comes later than the image behind it
         attack.expect_an_answer()
-    health = node.health()
+        health = node.health()
+        counted = int(health["cues used"]) + int(health["cues refused"])
+        if counted >= attack.sent["cues"]:
+            break
     dropped = {
         key.removeprefix("dropped, "): int(value) for key, value in health.items() if key.startswith("dropped, ")
     }
@@ -234,7 +237,7 @@ def test_hostile_messages(
     assert (
         0.98 * attack.sent["bad calibrations"] <= int(health["camera_info refused"]) <= attack.sent["bad calibrations"]
     )
-    assert int(health["cues used"]) + int(health["cues refused"]) == attack.sent["cues"] > 0
+    assert counted == attack.sent["cues"] > 0
 
     attack_with_bytes()
     attack.expect_an_answer()
