@@ -11,7 +11,7 @@ from smotracker_ros.tracks import TrackState
 # A masklet that its network rates below this is uncertain: the detector is asked early
 _UNCERTAIN_IOU = 0.4
 # Early detector passes keep this distance, in frames, so that a clip never degenerates to a detector on every frame
-_EARLY_PASS_DISTANCE = 3
+_EARLY_PASS_DISTANCE = 2
 # Passes that may be saved up for when much happens at once
 _SAVED_PASSES = 3.0
 

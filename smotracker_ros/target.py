@@ -20,7 +20,7 @@ _SCORE_GAIN = 0.3
 SIZE_GAIN = 0.03
 """Share of a mask's size in the reported size: masks breathe more in a second than targets do (measured on val/)."""
 # The same for a detection's size, which is what labels mean by size
-_DETECTED_SIZE_GAIN = 0.2
+_DETECTED_SIZE_GAIN = 0.1
 # Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter
 _DOUBTFUL_QUALITY = 0.55
 _DOUBTFUL_WEIGHT = 2

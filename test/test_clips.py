@@ -39,11 +39,11 @@ def test_clips_have_their_length_while_all_is_well() -> None:
 
 def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> None:
     doubtful = starts(TrackerSettings(clip_length=12), [target(0.2)], 13)
-    assert doubtful == starts(TrackerSettings(clip_length=12), [target()], 13, wanted=True) == [0, 3, 6, 9, 12]
+    assert doubtful == starts(TrackerSettings(clip_length=12), [target()], 13, wanted=True) == [0, 2, 4, 6, 8, 10, 12]
     assert starts(TrackerSettings(clip_length=12, adaptive_clips=False), [target(0.2)], 13) == [0, 12]
     tentative = target()
     tentative.state, tentative.hits = TrackState.TENTATIVE, 1
-    assert starts(TrackerSettings(clip_length=12), [tentative], 8) == [0, 3, 6]
+    assert starts(TrackerSettings(clip_length=12), [tentative], 8) == [0, 2, 4, 6]
 
 
 def test_an_empty_sky_is_searched_more_often() -> None:

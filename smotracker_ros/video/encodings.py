@@ -36,11 +36,19 @@ class UnknownEncodingError(FrameError):
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How one encoding lies in memory: `channels` values of `dtype` per pixel, and the way to RGB."""
+    """How one encoding lies in memory.
+
+    Attributes:
+        dtype: of a value.
+        channels: values per pixel.
+        convert: the way to RGB.
+        color_plane: half as many rows with the colours of 2x2 pixels each follow the grey image (4:2:0).
+    """
 
     dtype: str
     channels: int
     convert: Callable[[Array], Array]
+    color_plane: bool = False
 
 
 def _color(code: int) -> Callable[[Array], Array]:
@@ -79,6 +87,8 @@ _ENCODINGS = {
     "uyvy": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_UYVY)),
     "yuv422_yuy2": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
     "yuyv": _Encoding("u1", 2, lambda image: _every_other(image, cv2.COLOR_YUV2RGB_YUYV)),
+    "nv12": _Encoding("u1", 1, _color(cv2.COLOR_YUV2RGB_NV12), color_plane=True),
+    "nv21": _Encoding("u1", 1, _color(cv2.COLOR_YUV2RGB_NV21), color_plane=True),
     "8UC4": _Encoding("u1", 4, _color(cv2.COLOR_BGRA2RGB)),
     "16SC1": _Encoding("i2", 1, _same),
     "64FC1": _Encoding("f8", 1, _same),
@@ -117,7 +127,7 @@ def decode_image(
         encoding: one of :data:`SUPPORTED_ENCODINGS`.
         is_bigendian: whether values of more than one byte have their high byte first.
         step: bytes per row, padding included.
-        data: the pixels, row by row, exactly `height * step` bytes.
+        data: the pixels, row by row, exactly `height * step` bytes; half as many more for nv12 and nv21.
         gain: range of the stream's images so far; None: each image is stretched for itself.
         timestamp_ns: time of the image, for `gain`.
 
@@ -140,11 +150,16 @@ def decode_image(
     if step < row_bytes:
         raise FrameError(f"step is {step} bytes, but a row of {width} {encoding} pixels needs at least {row_bytes}")
     values = np.frombuffer(data, dtype=np.uint8)
-    if values.size != height * step:
+    lines = height
+    if layout.color_plane:
+        if height % 2 or width % 2:
+            raise FrameError(f"{encoding} images need an even width and height, got {width}x{height}")
+        lines += height // 2
+    if values.size != lines * step:
         raise FrameError(
-            f"the image message holds {values.size} bytes, but height {height} x step {step} makes {height * step}"
+            f"the image message holds {values.size} bytes, but {lines} rows x step {step} make {lines * step}"
         )
-    rows = np.ascontiguousarray(values.reshape(height, step)[:, :row_bytes])
+    rows = np.ascontiguousarray(values.reshape(lines, step)[:, :row_bytes])
     image = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
     if layout.channels > 1:
         image = image.reshape(height, width, layout.channels)

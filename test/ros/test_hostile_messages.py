@@ -50,7 +50,7 @@ pixels = st.binary(max_size=64).flatmap(lambda seed: st.integers(0, 5000).map(la
 def raw_images(draw: st.DrawFn) -> Image:
     """Images whose fields rarely fit together."""
     message = Image(header=draw(headers), is_bigendian=draw(st.integers(0, 255)))
-    message.encoding = draw(st.sampled_from([*SUPPORTED_ENCODINGS, "", "nv21", "8UC7", "\x00"]) | st.text(max_size=8))
+    message.encoding = draw(st.sampled_from([*SUPPORTED_ENCODINGS, "", "nv24", "8UC7", "\x00"]) | st.text(max_size=8))
     message.height, message.width, message.step = draw(sizes), draw(sizes), draw(sizes)
     if draw(st.booleans()) and message.height * message.step <= 50_000:
         message.data = array.array("B", bytes(message.height * message.step))

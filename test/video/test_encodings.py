@@ -43,6 +43,22 @@ def test_colour_orders(encoding: str, order: list[int], padding: int) -> None:
     np.testing.assert_array_equal(_decode(encoding, stored, padding=padding), image)
 
 
+@pytest.mark.parametrize("padding", [0, 8])
+@pytest.mark.parametrize(("encoding", "order"), [("nv12", [0, 1]), ("nv21", [1, 0])])
+def test_colour_planes(encoding: str, order: list[int], padding: int) -> None:
+    image = _rgb_image()
+    planar = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+    luminance, chroma = planar[:16], planar[16:].reshape(2, 8, 12)
+    lines = np.vstack([luminance, np.dstack([chroma[order[0]], chroma[order[1]]]).reshape(8, 24)])
+    padded = np.pad(lines, ((0, 0), (0, padding)), constant_values=77)
+    rgb = decode_image(16, 24, encoding, False, padded.shape[1], padded.tobytes())
+    assert np.abs(rgb.astype(int) - image).max() <= 4
+    with pytest.raises(FrameError, match="even width and height"):
+        decode_image(15, 24, encoding, False, 24, lines.tobytes())
+    with pytest.raises(FrameError, match="24 rows x step 24 makes 576"):
+        decode_image(16, 24, encoding, False, 24, luminance.tobytes())
+
+
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
 def test_grey_keeps_its_values(encoding: str) -> None:
     grey = np.arange(16 * 24, dtype=np.uint8).reshape(16, 24)
@@ -140,7 +156,8 @@ def test_every_supported_encoding_decodes_a_blank_image() -> None:
     for encoding in SUPPORTED_ENCODINGS:
         for count in (1, 2, 3, 4, 6, 8):
             try:
-                image = decode_image(16, 24, encoding, 0, 24 * count, bytes(16 * 24 * count))
+                lines = 24 if encoding.startswith("nv") else 16
+                image = decode_image(16, 24, encoding, 0, 24 * count, bytes(lines * 24 * count))
             except FrameError:
                 continue
             assert image.shape == (16, 24, 3), encoding
