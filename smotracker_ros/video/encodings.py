@@ -156,8 +156,9 @@ def decode_image(
             raise FrameError(f"{encoding} images need an even width and height, got {width}x{height}")
         lines += height // 2
     if values.size != lines * step:
+        in_words = f"height {height}" if lines == height else f"{lines} rows"
         raise FrameError(
-            f"the image message holds {values.size} bytes, but {lines} rows x step {step} make {lines * step}"
+            f"the image message holds {values.size} bytes, but {in_words} x step {step} makes {lines * step}"
         )
     rows = np.ascontiguousarray(values.reshape(lines, step)[:, :row_bytes])
     image = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
