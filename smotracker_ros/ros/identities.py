@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import time
 from pathlib import Path
 
 from smotracker_ros.settings import SettingsError
@@ -12,6 +14,9 @@ BLOCK = 100
 """Ids that are reserved at once: so many are passed over when the node is killed."""
 
 _HIGHEST_ID = 2**32 - 1 - BLOCK
+# What track.launch.py calls a run that nobody has named: run_HOST_PROCESS_NUMBER
+_UNNAMED = re.compile(r"run_.+_\d+_\d+")
+_UNNAMED_SECONDS = 90 * 24 * 3600.0
 _ALLOWED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -57,6 +62,7 @@ class Identities:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _forget_old_runs(path.parent)
             self.next_id = int(path.read_text(encoding="ascii")) if path.exists() else 1
             if not 1 <= self.next_id <= _HIGHEST_ID:
                 raise ValueError(f"{self.next_id} is no id")
@@ -92,3 +98,13 @@ class Identities:
             os.fsync(file.fileno())
         draft.replace(self.path)
         self._reserved = number
+
+
+def _forget_old_runs(folder: Path) -> None:
+    """Delete the files of runs beside `folder` that were never named and not used for months."""
+    for other in folder.parent.iterdir():
+        if other == folder or not _UNNAMED.fullmatch(other.name) or other.is_symlink() or not other.is_dir():
+            continue
+        used = max((file.stat().st_mtime for file in other.glob("*.next_id")), default=other.stat().st_mtime)
+        if time.time() - used > _UNNAMED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)

@@ -89,3 +89,15 @@ def test_a_write_that_fails_leaves_the_old_number(tmp_path: Path) -> None:
     os.rmdir(path.with_suffix(".new"))
     identities.cover(3)
     assert int(path.read_text()) == 3 + BLOCK
+
+
+def test_runs_that_nobody_named_are_forgotten_after_months(tmp_path: Path) -> None:
+    files = {
+        name: tmp_path / name / "node.next_id" for name in ("run_mast_77_4711", "run_mast_78_4712", "run_1", "mast")
+    }
+    for file in files.values():
+        Identities(file).close()
+    for name in ("run_mast_77_4711", "run_1", "mast"):
+        os.utime(files[name], (0, 0))
+    Identities(tmp_path / "new" / "node.next_id").close()
+    assert {name for name, file in files.items() if file.exists()} == {"run_mast_78_4712", "run_1", "mast"}
