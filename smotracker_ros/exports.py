@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 
@@ -48,6 +49,26 @@ def signal_stack_kept() -> Iterator[None]:
         yield
     finally:
         library.sigaltstack(ctypes.byref(before), None)
+
+
+@contextlib.contextmanager
+def openvino_in_float32() -> Iterator[None]:
+    """Have OpenVINO compile models for float32 arithmetic, which ultralytics does not ask for.
+
+    By default it takes bfloat16 where the CPU has units for it, and detections come out that no other runtime gives.
+    """
+    import openvino
+
+    original = openvino.Core.compile_model
+
+    def compile_model(core: Any, model: Any, device_name: Any = None, config: Any = None, **others: Any) -> Any:
+        return original(core, model, device_name, {"INFERENCE_PRECISION_HINT": "f32", **(config or {})}, **others)
+
+    openvino.Core.compile_model = compile_model
+    try:
+        yield
+    finally:
+        openvino.Core.compile_model = original
 
 
 def exports_folder() -> Path:

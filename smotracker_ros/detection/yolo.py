@@ -22,7 +22,7 @@ from ultralytics import YOLO
 from ultralytics import settings as ultralytics_settings
 
 from smotracker_ros.detection.detections import Detections, DetectorError
-from smotracker_ros.exports import exported, exports_folder, require, signal_stack_kept
+from smotracker_ros.exports import exported, exports_folder, openvino_in_float32, require, signal_stack_kept
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import as_boxes
 
@@ -101,7 +101,10 @@ class YoloDetector:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = image_size or self._natural_size(max(frame.height, frame.width))
         # the runtime's model is loaded by the first call
-        with signal_stack_kept() if self._runtime == "openvino" else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if self._runtime == "openvino":
+                stack.enter_context(signal_stack_kept())
+                stack.enter_context(openvino_in_float32())
             result = self._model.predict(
                 cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
                 imgsz=int(np.ceil(size / 32) * 32),
