@@ -1,0 +1,154 @@
+"""What a masklet network knows without a detector: is its target there, and whose mask is it after a crossing?
+
+    python benchmarks/masklet_gates.py --data DATA/composed
+
+Every target is prompted once, with its loose label, on the first frame that shows it well, and propagated to the end of
+the clip; nothing corrects it. Printed are the share of (target, frame) pairs in which "visible" or "hidden" is decided
+as the labels have it, and the share of crossings after which both masks lie on their own targets. Composed clips have
+exact labels in `gt/gt.txt` beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cuts are left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track as progress
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.presets import build_network, load_settings
+from smotracker_ros.training.clips import Clip, read_clip
+
+# A target of fewer pixels is not prompted
+LEAST_SIDE = 4.0
+# A crossing is over when the loose boxes have been apart for so many frames; it is judged then
+SETTLED_FRAMES = 10
+
+
+def _by_id(clip: Clip) -> dict[int, dict[int, FloatArray]]:
+    """Boxes by identity and frame."""
+    found: dict[int, dict[int, FloatArray]] = {}
+    for index, labels in enumerate(clip.labels):
+        for identity, box in zip(labels.ids.tolist(), labels.boxes, strict=True):
+            found.setdefault(identity, {})[index] = box
+    return found
+
+
+def _propagate(
+    network: MaskletNetwork, clip: Clip, truth: dict[int, dict[int, FloatArray]]
+) -> dict[int, dict[int, FloatArray | None]]:
+    """Tight boxes by identity and frame from the prompt on; None where the network sees nothing."""
+    starts: dict[int, int] = {}
+    for identity, boxes in truth.items():
+        large = [index for index, box in boxes.items() if box_sizes(box)[0].min() >= LEAST_SIDE]
+        if large:
+            starts[identity] = min(large)
+    propagator = Propagator(network, POLICIES["motion_aware"])
+    result: dict[int, dict[int, FloatArray | None]] = {identity: {} for identity in starts}
+    for index, image in clip.images():
+        frame = Frame(image, index, index)
+        for identity, masklet in propagator.step(frame).items():
+            result[identity][index] = masklet.box
+        new = {identity: truth[identity][index] for identity, start in starts.items() if start == index}
+        if new:
+            for identity, masklet in propagator.prompt(frame, new).items():
+                result[identity][index] = masklet.box
+    return result
+
+
+def _presence(
+    found: dict[int, dict[int, FloatArray | None]], visible: dict[int, dict[int, FloatArray]]
+) -> tuple[list[bool], list[bool]]:
+    """Whether each frame was decided right: of visible targets, and of hidden ones."""
+    seen, hidden = [], []
+    for identity, boxes in found.items():
+        for index, box in sorted(boxes.items())[1:]:
+            if index in visible.get(identity, {}):
+                seen.append(box is not None)
+            else:
+                hidden.append(box is None)
+    return seen, hidden
+
+
+def _is_on(box: FloatArray | None, truth: FloatArray) -> bool:
+    if box is None:
+        return False
+    distance = np.linalg.norm(box_centers(box)[0] - box_centers(truth)[0])
+    return bool(distance < max(float(box_sizes(truth)[0].max()) / 2, 4.0))
+
+
+def _crossings(
+    found: dict[int, dict[int, FloatArray | None]], truth: dict[int, dict[int, FloatArray]]
+) -> list[tuple[bool, bool]]:
+    """Of each crossing of two targets that both had their masks before: whether both have them afterwards."""
+    judged = []
+    ids = sorted(found)
+    for position, first in enumerate(ids):
+        for second in ids[position + 1 :]:
+            common = sorted(set(truth[first]) & set(truth[second]) & set(found[first]) & set(found[second]))
+            met: int | None = None
+            good_before, apart = False, 0
+            for index in common:
+                a, b = truth[first][index], truth[second][index]
+                own = _is_on(found[first][index], a) and _is_on(found[second][index], b)
+                if float(pairwise_iou(as_boxes(a), as_boxes(b))[0, 0]) > 0:
+                    met, apart = index, 0
+                    continue
+                if met is None:
+                    good_before = own
+                    continue
+                apart += 1
+                if apart == SETTLED_FRAMES:
+                    if good_before:
+                        judged.append((_is_on(found[first][index], a), _is_on(found[second][index], b)))
+                    met, good_before = None, own
+    return judged
+
+
+def measure(network: MaskletNetwork, directories: Sequence[Path]) -> None:
+    """Print the figures of all clips."""
+    seen: list[bool] = []
+    hidden: list[bool] = []
+    crossings: list[tuple[bool, bool]] = []
+    for directory in progress(directories, description="clips"):
+        composed = (directory / "gt" / "gt_label.txt").exists()
+        loose = _by_id(read_clip(directory, "gt_label.txt" if composed else "gt.txt"))
+        clip = read_clip(directory)
+        if clip.cuts:
+            continue
+        found = _propagate(network, clip, loose)
+        one, other = _presence(found, _by_id(clip))
+        seen += one
+        hidden += other
+        crossings += _crossings(found, loose)
+    right = sum(seen) + sum(hidden)
+    print(f"presence: right in {right / max(len(seen) + len(hidden), 1):.1%} of {len(seen) + len(hidden)} frames")
+    print(f"  visible targets seen: {np.mean(seen or [0]):.1%} of {len(seen)}")
+    print(f"  hidden targets not seen: {np.mean(hidden or [0]):.1%} of {len(hidden)}")
+    both = [one and other for one, other in crossings]
+    single = [value for pair in crossings for value in pair]
+    print(f"crossings after which both have their masks: {np.mean(both or [0]):.1%} of {len(both)}")
+    print(f"  masks on their own targets: {np.mean(single or [0]):.1%} of {len(single)}")
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of labelled clips.", exists=True)],
+    weights: Annotated[str, typer.Option(help="SAM2 checkpoint; empty: the embedded nano.")] = "",
+) -> None:
+    """Command line."""
+    torch.set_num_threads(1)
+    directories = sorted(path.parent for path in data.glob("*/seqinfo.ini"))
+    measure(build_network(load_settings(overrides={"masklet_weights": weights})), directories)
+
+
+if __name__ == "__main__":
+    typer.run(main)
