@@ -18,7 +18,8 @@ from smotracker_ros.tracks import Track, TrackState
 _MARGIN_GAIN = 0.3
 _SCORE_GAIN = 0.3
 SIZE_GAIN = 0.03
-"""Share of a mask's size in the reported size: masks breathe more in a second than targets do (measured on val/)."""
+"""Share of a mask's size in the reported size, per frame: masks breathe more in a second than targets do (measured on
+val/, 30 frames per second)."""
 # The same for a detection's size, which is what labels mean by size
 _DETECTED_SIZE_GAIN = 0.1
 # Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter

@@ -100,11 +100,11 @@ class YoloDetector:
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = image_size or self._natural_size(max(frame.height, frame.width))
-        # the runtime's model is loaded by the first call
         with contextlib.ExitStack() as stack:
             if self._runtime == "openvino":
                 stack.enter_context(signal_stack_kept())
-                stack.enter_context(openvino_in_float32())
+                if self._model.predictor is None:  # the first call loads the runtime's model
+                    stack.enter_context(openvino_in_float32())
             result = self._model.predict(
                 cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
                 imgsz=int(np.ceil(size / 32) * 32),

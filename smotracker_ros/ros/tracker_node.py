@@ -139,7 +139,7 @@ class TrackerNode(LifecycleNode):
                 lost=lambda number: self._health.dropped("lost", number),
                 raw=True,
             ),
-            Input(self, CameraInfo, "camera_info", self._calibrate, 10, latched=True),
+            Input(self, CameraInfo, "camera_info", self._calibrate, 100, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 100),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
