@@ -61,6 +61,9 @@ class CameraMotion:
             image: uint8 RGB (height, width, 3).
         """
         scale = min(1.0, _WORKING_WIDTH / image.shape[1])
+        if scale * min(image.shape[:2]) < 1:  # a strip that nothing would be left of
+            self._previous = None
+            return STILL
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -64,3 +64,11 @@ def test_velocity_is_learned_and_carries_on() -> None:
     np.testing.assert_allclose(motion.velocity, [30, -10], atol=0.5)
     motion.predict(STILL, 0.5)
     np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)
+
+
+@pytest.mark.parametrize("shape", [(1, 4000), (3, 40_000), (4000, 1), (1, 1)])
+def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
+    motion = CameraMotion()
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    for _ in range(2):
+        np.testing.assert_array_equal(motion.update(image).matrix, STILL.matrix)
