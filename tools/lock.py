@@ -1,7 +1,7 @@
 """Write `requirements/lock.txt` from the packages installed in this interpreter's environment.
 
-Run it with the environment's Python after a deliberate upgrade: `.venv/bin/python tools/lock.py`. Upgrade with the oldest
-Python that is promised, Debian 12's 3.11.2: packages like soupsieve 4 refuse it.
+Run it with the environment's Python after a deliberate upgrade: `.venv/bin/python tools/lock.py`. Upgrade with the
+oldest Python that is promised, Debian 12's 3.11.2: packages like soupsieve 4 refuse it.
 """
 
 from __future__ import annotations
