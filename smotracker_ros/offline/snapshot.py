@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import torch
@@ -108,7 +109,12 @@ class _Pickler(pickle.Pickler):
         return self._names.get(id(obj))
 
     def reducer_override(self, obj: Any) -> Any:
-        """Tensors as bytes and layout: torch's own way lets a file name functions to call."""
+        """Tensors as bytes and layout, enumerations by value: else a file names functions to call.
+
+        (Python before 3.11.4 has enumerations look themselves up with `getattr`.)
+        """
+        if isinstance(obj, Enum):
+            return type(obj), (obj.value,)
         if not isinstance(obj, Tensor):
             return NotImplemented
         plain = obj.detach().cpu().contiguous().reshape(-1)
