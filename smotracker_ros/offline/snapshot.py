@@ -111,7 +111,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Tensors as bytes and layout, enumerations by value: else a file names functions to call.
 
-        (Python before 3.11.4 has enumerations look themselves up with `getattr`.)
+        (Python 3.11.2 has enumerations look themselves up with `getattr`.)
         """
         if isinstance(obj, Enum):
             return type(obj), (obj.value,)
