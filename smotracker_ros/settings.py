@@ -186,8 +186,15 @@ class TrackerSettings:
         minimum=0.0,
         maximum=100.0,
     )
+    least_quality: float = _setting(
+        0.35,
+        "Mean of SAM2's own estimates of its masks' IoU from which a masklet is CONFIRMED. Trees, fences and horizons, "
+        "which the detector may take for targets, have no outline to follow.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     sure_confidence: float = _setting(
-        0.55,
+        0.9,
         "Mean confidence of three or more detections from which a masklet is CONFIRMED without moving.",
         minimum=0.0,
         maximum=1.0,

@@ -17,6 +17,8 @@ from smotracker_ros.tracks import Track, TrackState
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
 _SCORE_GAIN = 0.3
+# The same for the network's quality, once there have been enough masks for a plain mean to be as slow
+_QUALITY_GAIN = 0.05
 SIZE_GAIN = 0.03
 """Share of a mask's size in the reported size, per frame: masks breathe more in a second than targets do (measured on
 val/, 30 frames per second)."""
@@ -76,12 +78,14 @@ class Target:
         score: running mean of the detections' confidence.
         age: frames since birth.
         hits: detections that agreed.
+        masks_seen: masks so far.
         misses: detector passes in a row without one; those of a doubtful mask count double.
         frames_since_detection: frames since the last agreeing detection.
         frames_since_seen: frames since the mask was last visible.
         seconds_unseen: the same in seconds.
         seconds_alive: seconds since birth.
         quality: the network's estimate of the current mask's IoU.
+        mean_quality: running mean of the same over the masks so far.
         travel: how far it has moved against the background.
         landmark: the picture of its first place, while it is TENTATIVE.
     """
@@ -105,6 +109,8 @@ class Target:
     seconds_unseen: float = 0.0
     seconds_alive: float = 0.0
     quality: float = 0.0
+    mean_quality: float = 0.0
+    masks_seen: int = 0
     travel: Travel = field(default_factory=Travel)
     landmark: Landmark | None = None
 
@@ -176,6 +182,9 @@ class Target:
     def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
         """Take a visible mask of this frame."""
         self.mask, self.mask_box, self.quality = mask, mask_box, quality
+        self.masks_seen += 1
+        gain = max(_QUALITY_GAIN, 1.0 / self.masks_seen)
+        self.mean_quality += gain * (quality - self.mean_quality)
         box = as_boxes(mask_box)[0] + self.margins
         self.motion.measure(box_centers(box)[0], seconds, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.travel.measure(box_centers(as_boxes(mask_box))[0])
@@ -226,6 +235,8 @@ class Target:
             image: uint8 RGB (height, width, 3), the current frame.
         """
         if self.state is not TrackState.TENTATIVE or self.hits < settings.confirmations:
+            return
+        if self.mean_quality < settings.least_quality:
             return
         flies = self.travel.longest >= max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side)
         flies = flies and not (self.landmark is not None and self.landmark.is_unchanged(image))
