@@ -22,7 +22,7 @@ _GAIN = 0.1
 # Detector passes in a row without a detection after which a place is forgotten
 _LONGEST_ABSENCE = 15
 # Positions are averaged over so many frames before a distance is measured
-_TRAVEL_FRAMES = 4
+_TRAVEL_FRAMES = 3
 # Frames over which a target shows whether it still moves
 _RECENT_FRAMES = 24
 # A place is remembered with so many pixels round the target; it is unchanged if it is found again this alike
