@@ -236,7 +236,7 @@ class Target:
         """
         if self.state is not TrackState.TENTATIVE or self.hits < settings.confirmations:
             return
-        if self.mean_quality < settings.least_quality:
+        if self.mean_quality < settings.least_quality or self.score < settings.birth_confidence:
             return
         flies = self.travel.longest >= max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side)
         flies = flies and not (self.landmark is not None and self.landmark.is_unchanged(image))
