@@ -70,6 +70,6 @@ class ClipSchedule:
             return since >= max(settings.clip_length // 3, _EARLY_PASS_DISTANCE)
         return any(
             (target.state is TrackState.TENTATIVE and target.hits < settings.confirmations)
-            or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU))
+            or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU) and not (target.state is TrackState.TENTATIVE and target.mean_quality < settings.least_quality))
             for target in targets
         )

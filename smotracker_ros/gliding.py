@@ -27,6 +27,9 @@ _REACH_SIZES = 0.35
 _LIKENESS = 0.85
 # A mask that the network rates below this is not calm
 _CALM_QUALITY = 0.6
+# What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
+_RESTING_MASKS = 8
+_RESTING_INTERVAL = 6
 # A target that is not calm - unconfirmed, missed by the detector, doubtful - is looked at once in so many frames
 _RESTLESS_INTERVAL = 2
 # Neighbours within so many sizes disturb
@@ -78,7 +81,8 @@ class Gliding:
             image: uint8 RGB (height, width, 3), the current frame.
             seconds: time since the previous frame.
             turn: number of the frame: targets take turns, so that no frame is dearer than the others.
-            interval: a calm target is looked at by SAM2 once in so many frames, at least; others in every second one.
+            interval: a calm target is looked at by SAM2 once in so many frames, at least; others in every second one,
+                but for those that have long waited to be confirmed.
             disturbed: ids of targets that may not glide.
 
         Returns:
@@ -92,9 +96,8 @@ class Gliding:
         lonely = (pairwise_overlap(grown, grown) > 0).sum(axis=1) <= 1
         carried = set()
         for target, alone in zip(live, lonely.tolist(), strict=True):
-            calm = target.state is TrackState.CONFIRMED and target.misses == 0 and target.quality >= _CALM_QUALITY
-            due = (turn + target.id) % (interval if calm else min(interval, _RESTLESS_INTERVAL)) == 0
-            may_glide = not due and alone and target.frames_since_seen == 1 and target.id not in disturbed
+            due = (turn + target.id) % _turns(target, interval) == 0
+            may_glide = not due and (alone or _rests(target)) and target.frames_since_seen == 1 and target.id not in disturbed
             if may_glide and self._move(target, image, seconds):
                 carried.add(target.id)
         return carried
@@ -135,6 +138,19 @@ class Gliding:
         box = picture.mask_box + np.tile(exact, 2).astype(np.float32)
         target.see(mask, box.astype(np.float32), target.quality, seconds)
         return True
+
+
+def _rests(target: Target) -> bool:
+    """Whether a target has long waited to be confirmed."""
+    return target.state is TrackState.TENTATIVE and target.masks_seen >= _RESTING_MASKS
+
+
+def _turns(target: Target, interval: int) -> int:
+    """In one of how many frames SAM2 looks at a target whatever happens."""
+    if _rests(target):
+        return max(interval, _RESTING_INTERVAL)
+    calm = target.state is TrackState.CONFIRMED and target.misses == 0 and target.quality >= _CALM_QUALITY
+    return interval if calm else min(interval, _RESTLESS_INTERVAL)
 
 
 def _peak(values: FloatArray, index: int) -> float:
