@@ -68,8 +68,14 @@ class ClipSchedule:
             return True
         if not targets:
             return since >= max(settings.clip_length // 3, _EARLY_PASS_DISTANCE)
-        return any(
-            (target.state is TrackState.TENTATIVE and target.hits < settings.confirmations)
-            or (target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU) and not (target.state is TrackState.TENTATIVE and target.mean_quality < settings.least_quality))
-            for target in targets
-        )
+        return any(_is_uncertain(target, settings) for target in targets)
+
+
+def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
+    """Whether a detector pass may tell more of a target now."""
+    if target.state is TrackState.TENTATIVE:
+        if target.hits < settings.confirmations:
+            return True
+        if target.mean_quality < settings.least_quality:
+            return False  # detected it is, and its masks are always poor
+    return target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU)

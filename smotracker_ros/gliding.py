@@ -97,7 +97,8 @@ class Gliding:
         carried = set()
         for target, alone in zip(live, lonely.tolist(), strict=True):
             due = (turn + target.id) % _turns(target, interval) == 0
-            may_glide = not due and (alone or _rests(target)) and target.frames_since_seen == 1 and target.id not in disturbed
+            undisturbed = target.id not in disturbed and (alone or _rests(target))
+            may_glide = not due and undisturbed and target.frames_since_seen == 1
             if may_glide and self._move(target, image, seconds):
                 carried.add(target.id)
         return carried

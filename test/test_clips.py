@@ -44,6 +44,9 @@ def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> Non
     tentative = target()
     tentative.state, tentative.hits = TrackState.TENTATIVE, 1
     assert starts(TrackerSettings(clip_length=12), [tentative], 8) == [0, 2, 4, 6]
+    poor = target(0.2)
+    poor.state, poor.hits = TrackState.TENTATIVE, 3
+    assert starts(TrackerSettings(clip_length=12), [poor], 8) == [0], "what is never seen well asks for nothing"
 
 
 def test_an_empty_sky_is_searched_more_often() -> None:

@@ -35,14 +35,14 @@ def test_travel_is_measured_against_the_background() -> None:
         standing.measure(place)
         flying.measure(place + np.float32([0.8, 0]) * step)
     assert standing.longest == pytest.approx(0, abs=1e-3)
-    assert flying.longest == pytest.approx(0.8 * 6, abs=0.01)  # between the means of the first and last four
+    assert flying.longest == pytest.approx(0.8 * 7, abs=0.01)  # between the means of the first and last three
 
 
 def test_travel_there_and_back_counts_but_not_lately() -> None:
     travel = Travel()
     for x in [*range(10), *range(10, 0, -1), *[0] * 40]:
         travel.measure(np.float32([x, 0]))
-    assert travel.longest == pytest.approx(7.5)  # from the mean of 0..3 to that of 8, 9, 10, 9
+    assert travel.longest == pytest.approx(9 + 1 / 3 - 1)  # from the mean of 0..2 to that of 9, 10, 9
     assert travel.lately == 0
 
 

@@ -48,6 +48,8 @@ def test_confirmation_takes_detections_and_travel(step: float, expected: TrackSt
 def test_what_is_beyond_doubt_need_not_move() -> None:
     settings = TrackerSettings(confirmations=2, sure_confidence=0.5)
     doubtful, sure = _target(), _target()
+    for target in (doubtful, sure):
+        _see(target, TIGHT)
     for _ in range(3):
         doubtful.detected(LABEL, 0.4, 1, APPEARANCE)
         sure.detected(LABEL, 0.8, 1, APPEARANCE)
@@ -55,6 +57,33 @@ def test_what_is_beyond_doubt_need_not_move() -> None:
         target.judge(settings, IMAGE)
     assert doubtful.state is TrackState.TENTATIVE
     assert sure.state is TrackState.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("quality", "score", "expected"),
+    [(0.5, 0.3, TrackState.CONFIRMED), (0.2, 0.3, TrackState.TENTATIVE), (0.5, 0.15, TrackState.TENTATIVE)],
+)
+def test_what_moves_must_have_good_masks_and_detections(quality: float, score: float, expected: TrackState) -> None:
+    settings = TrackerSettings(least_quality=0.35, birth_confidence=0.2)
+    target = _target()
+    for index in range(8):
+        target.predict(STILL, 1 / 30)
+        box = TIGHT + np.float32([1, 0, 1, 0]) * index
+        target.see(MaskPatch(int(box[0]), 103, np.ones((9, 11), np.bool_)), box, quality, 1 / 30)
+        target.detected(LABEL, score, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
+
+
+def test_quality_is_averaged_over_all_masks_at_first_then_over_the_last_ones() -> None:
+    target = _target()
+    mask = MaskPatch(104, 103, np.ones((9, 11), np.bool_))
+    for quality in (0.2, 0.6, 0.4):
+        target.see(mask, TIGHT, quality, 1 / 30)
+    assert target.mean_quality == pytest.approx(0.4)
+    for _ in range(200):
+        target.see(mask, TIGHT, 0.8, 1 / 30)
+    assert target.mean_quality == pytest.approx(0.8, abs=0.01)
 
 
 def test_what_stands_still_for_long_is_clutter() -> None:

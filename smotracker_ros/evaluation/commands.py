@@ -28,7 +28,7 @@ from smotracker_ros.evaluation.comparison import (
 )
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
-from smotracker_ros.evaluation.peers import PEERS
+from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.report import write_report
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.settings import parse_override
@@ -110,11 +110,11 @@ def tune_peers(
 ) -> None:
     """Sweep each peer's two most sensitive thresholds on training sequences, and keep the best by HOTA."""
     chosen = read_dataset(data, layout, _split(sequences))
-    names = tracker_names(peers) if peers else [name for name, peer in PEERS.items() if peer.thresholds]
+    names = tracker_names(peers) if peers else list(THRESHOLDS)
     best: dict[str, dict[str, float]] = {}
     for name in names:
-        thresholds = PEERS[name].thresholds if name in PEERS else None
-        if not thresholds:
+        thresholds = THRESHOLDS.get(name)
+        if thresholds is None:
             raise ComparisonError(f"{name} has no thresholds to tune")
         results: list[tuple[float, dict[str, float]]] = []
         for values in itertools.product(*thresholds.values()):

@@ -49,12 +49,10 @@ class Peer:
     Attributes:
         build: makes a fresh tracker; takes what describes boxes, the frame rate, and overrides of arguments.
         note: for its row in the tables.
-        thresholds: its two most sensitive arguments with the values to try.
     """
 
     build: Callable[[Appearance, float, Mapping[str, Any]], PeerTracker]
     note: str = ""
-    thresholds: Mapping[str, tuple[float, ...]] | None = None
 
 
 class _Sam2Appearance:
@@ -157,40 +155,20 @@ def _topictrack(appearances: Appearance, fps: float, overrides: Mapping[str, Any
 
 _APPEARANCE = "SAM2 features in place of a ReID network"
 PEERS: dict[str, Peer] = {
-    "bytetrack": Peer(_boxmot("ByteTrack"), "", {"track_thresh": (0.25, 0.35, 0.45), "match_thresh": (0.8, 0.9, 0.95)}),
-    "ocsort": Peer(_boxmot("OcSort"), "", {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)}),
-    "botsort": Peer(
-        _boxmot("BotSort", appearance=True),
-        _APPEARANCE,
-        {"track_high_thresh": (0.25, 0.5), "new_track_thresh": (0.25, 0.4, 0.6)},
-    ),
-    "deepocsort": Peer(
-        _boxmot("DeepOcSort", appearance=True),
-        _APPEARANCE,
-        {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)},
-    ),
-    "strongsort": Peer(
-        _boxmot("StrongSort", appearance=True),
-        _APPEARANCE,
-        {"min_conf": (0.1, 0.25), "max_iou_dist": (0.7, 0.9)},
-    ),
-    "hybridsort": Peer(
-        _boxmot("HybridSort", appearance=True),
-        _APPEARANCE,
-        {"track_thresh": (0.25, 0.4, 0.5), "det_thresh": (0.15, 0.3)},
-    ),
-    "boosttrack": Peer(
-        _boxmot("BoostTrack"),
-        "without embeddings, its default",
-        {"det_thresh": (0.15, 0.3), "iou_threshold": (0.1, 0.3)},
-    ),
+    "bytetrack": Peer(_boxmot("ByteTrack")),
+    "ocsort": Peer(_boxmot("OcSort")),
+    "botsort": Peer(_boxmot("BotSort", appearance=True), _APPEARANCE),
+    "deepocsort": Peer(_boxmot("DeepOcSort", appearance=True), _APPEARANCE),
+    "strongsort": Peer(_boxmot("StrongSort", appearance=True), _APPEARANCE),
+    "hybridsort": Peer(_boxmot("HybridSort", appearance=True), _APPEARANCE),
+    "boosttrack": Peer(_boxmot("BoostTrack"), "without embeddings, its default"),
     "boosttrack++": Peer(
         _boxmot("BoostTrack", appearance=True, use_rich_s=True, use_sb=True, use_vt=True, use_embeddings=True),
         f"BoostTrack with the three options of its ++ version; {_APPEARANCE}",
     ),
     "imprassoc": Peer(_elsewhere("imprassoc", appearance=True), f"of boxmot 10.0.83; {_APPEARANCE}"),
     "occluboost": Peer(_boxmot("OccluBoost", appearance=True), _APPEARANCE),
-    "sfsort": Peer(_boxmot("SFSORT"), "", {"high_th": (0.3, 0.45, 0.6), "new_track_th": (0.3, 0.5, 0.7)}),
+    "sfsort": Peer(_boxmot("SFSORT")),
     "topictrack": Peer(_topictrack, f"our own parts after TOPICTrack's idea; {_APPEARANCE}"),
     "csrt": Peer(_elsewhere("csrt"), "one target only, started from the first detection"),
 }

@@ -18,6 +18,7 @@ from smotracker_ros.evaluation.commands import compare_app, evaluate_app, tune_a
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, run_tracker, score_runs, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.metrics import read_tracks
+from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.peers import PEERS
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
 from smotracker_ros.presets import PRESETS
@@ -182,7 +183,7 @@ def test_a_tuned_peer_has_a_second_row(data: Path, cache: Path, tmp_path: Path) 
     tuned = CliRunner().invoke(tune_app, [*options, "--peers", "sfsort", "--output", str(best)])
     assert tuned.exit_code == 0, tuned.output
     chosen = json.loads(best.read_text())["sfsort"]
-    assert PEERS["sfsort"].thresholds is not None and set(chosen) == set(PEERS["sfsort"].thresholds)
+    assert set(chosen) == set(THRESHOLDS["sfsort"])
     options += ["--tuned", str(best), "--trackers", "bytetrack,sfsort", "--output", str(tmp_path / "out")]
     assert CliRunner().invoke(compare_app, options).exit_code == 0
     rows = json.loads((tmp_path / "out" / "metrics.json").read_text())["trackers"]

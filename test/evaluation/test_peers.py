@@ -17,6 +17,7 @@ from smotracker_ros.evaluation.peer_environment import (
     cpu_seconds,
     environment_python,
 )
+from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.peers import PEERS, PeerTracker, PeerUnavailableError
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
@@ -121,9 +122,10 @@ def test_an_environment_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch
 
 
 def test_thresholds_to_tune_are_arguments_that_the_peer_takes(propagator: Propagator) -> None:
-    for name, peer in PEERS.items():
-        if peer.thresholds and name not in ELSEWHERE:
-            assert len(peer.thresholds) == 2, name
-            peer.build(propagator, 30.0, {key: values[0] for key, values in peer.thresholds.items()})
+    assert set(THRESHOLDS) == set(PEERS) - {"csrt"}, "CSRT has nothing to do with detections after the first"
+    for name, thresholds in THRESHOLDS.items():
+        assert len(thresholds) == 2, name
+        if name not in ELSEWHERE:
+            PEERS[name].build(propagator, 30.0, {key: values[0] for key, values in thresholds.items()})
     with pytest.raises(TypeError):
         PEERS["bytetrack"].build(propagator, 30.0, {"no_such_threshold": 1.0})
