@@ -150,7 +150,8 @@ def _turns(target: Target, interval: int) -> int:
     """In one of how many frames SAM2 looks at a target whatever happens."""
     if _rests(target):
         return max(interval, _RESTING_INTERVAL)
-    calm = target.state is TrackState.CONFIRMED and target.misses == 0 and target.quality >= _CALM_QUALITY
+    trusted = target.misses == 0 or target.is_on_the_move
+    calm = target.state is TrackState.CONFIRMED and trusted and target.quality >= _CALM_QUALITY
     return interval if calm else min(interval, _RESTLESS_INTERVAL)
 
 

@@ -149,6 +149,11 @@ class Target:
         return self.state in (TrackState.TENTATIVE, TrackState.CONFIRMED)
 
     @property
+    def is_on_the_move(self) -> bool:
+        """Whether it has lately moved against the background, which what stays behind a target does not."""
+        return self.travel.lately >= _STRANDED_TRAVEL
+
+    @property
     def class_id(self) -> int:
         """Class with the most votes; the lower number at a tie."""
         return min(self.votes, key=lambda key: (-self.votes[key], key)) if self.votes else 0
@@ -261,7 +266,7 @@ class Target:
             self.state = TrackState.REMOVED
         elif self.state is TrackState.CONFIRMED:
             # a masklet whose target has left stays on the background behind it
-            stranded = self.travel.lately < _STRANDED_TRAVEL and self.misses >= _STRANDED_MISSES
+            stranded = not self.is_on_the_move and self.misses >= _STRANDED_MISSES
             if stranded or self.misses >= settings.confirmed_misses:
                 self.state = TrackState.LOST
 
