@@ -26,14 +26,14 @@ _REACH_SIZES = 0.35
 # A picture is found again if its correlation is at least this
 _LIKENESS = 0.85
 # A mask that the network rates below this is not calm
-_CALM_QUALITY = 0.6
+_CALM_QUALITY = 0.4
 # What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
 _RESTING_MASKS = 8
 _RESTING_INTERVAL = 6
 # A target that is not calm - unconfirmed, missed by the detector, doubtful - is looked at once in so many frames
 _RESTLESS_INTERVAL = 2
 # Neighbours within so many sizes disturb
-_LONELY_SIZES = 1.0
+_LONELY_SIZES = 0.5
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None
 
 
 def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: Gliding) -> None:
-    image = picture((50, 60), (64, 60))
-    targets = {1: seen(1, 50, 60, (0.0, 0.0)), 2: seen(2, 64, 60, (0.0, 0.0))}
+    image = picture((50, 60), (60, 60))
+    targets = {1: seen(1, 50, 60, (0.0, 0.0)), 2: seen(2, 60, 60, (0.0, 0.0))}
     looks = {masks: 0 for masks in (2, 20)}
     for masks in looks:
         for turn in range(12):
@@ -89,7 +89,7 @@ def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: 
                 gliding.remember(target, image)
                 next_frame(target)
             looks[masks] += 1 not in gliding.carry(targets, image, SECONDS, turn, 3, ())
-            targets[2].see(MaskPatch(60, 57, np.ones((7, 9), dtype=np.bool_)), np.float32([60, 57, 69, 64]), 0.9, 0.0)
+            targets[2].see(MaskPatch(56, 57, np.ones((7, 9), dtype=np.bool_)), np.float32([56, 57, 65, 64]), 0.9, 0.0)
             if targets[1].mask is None:
                 box = np.float32([46, 57, 55, 64])
                 targets[1].see(MaskPatch(46, 57, np.ones((7, 9), dtype=np.bool_)), box, 0.9, 0.0)
@@ -97,8 +97,8 @@ def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: 
 
 
 def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
-    image, later = picture((50, 60), (64, 60)), picture((52, 60), (66, 60))
-    pair = {1: seen(1, 50, 60), 2: seen(2, 64, 60)}
+    image, later = picture((50, 60), (60, 60)), picture((52, 60), (62, 60))
+    pair = {1: seen(1, 50, 60), 2: seen(2, 60, 60)}
     for target in pair.values():
         gliding.remember(target, image)
         next_frame(target)
