@@ -38,6 +38,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no early detector passes": {"adaptive_clips": False},
     "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
     "confirmed without having moved": {"least_travel": 0.0},
+    "confirmed unmoved from confidence 0.55": {"sure_confidence": 0.55},
+    "confirmed however poor the masks are": {"least_quality": 0.0},
     "reported boxes tight round the mask": {"box_convention": "mask"},
 }
 

@@ -8,6 +8,7 @@ Writes upper_bounds.md. Needs labels in the layout `clips`; the row of true mask
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ from smotracker_ros.evaluation.metrics import (
 )
 from smotracker_ros.evaluation.peers import PEERS, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence, GroundTruth
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.geometry import FloatArray, box_centers, box_sizes
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Propagator
@@ -141,6 +142,21 @@ def tracked(name: str, true_detections: bool) -> Callable[[Room], TrackRows]:
     return run
 
 
+def with_true_sizes(rows: TrackRows, room: Room) -> TrackRows:
+    """The same tracks with the label's size in place of the reported one wherever they are on a true object."""
+    boxes = rows.boxes.copy()
+    for frame in range(room.sequence.length):
+        labels = np.flatnonzero((room.truth.frames == frame) & ~room.truth.ignored)
+        columns = np.flatnonzero(rows.frames == frame)
+        likeness = small_target_similarity(room.truth.boxes[labels], rows.boxes[columns])
+        for row, column in zip(*linear_sum_assignment(-likeness), strict=True):
+            if likeness[row, column] >= LEAST_SIMILARITY:
+                half = box_sizes(room.truth.boxes[labels[row]])[0] / 2
+                center = box_centers(rows.boxes[columns[column]])[0]
+                boxes[columns[column]] = np.concatenate([center - half, center + half])
+    return dataclasses.replace(rows, boxes=boxes)
+
+
 def main(
     data: Annotated[Path, typer.Option(help="Data set.")],
     output: Annotated[Path, typer.Option(help="Folder for upper_bounds.md.")],
@@ -153,6 +169,7 @@ def main(
     detector = YoloDetector()
     variants: dict[str, Callable[[Room], TrackRows]] = {
         "y-smotracker": tracked("y-smotracker", False),
+        "y-smotracker with true sizes": lambda room: with_true_sizes(tracked("y-smotracker", False)(room), room),
         "y-smotracker on true detections": tracked("y-smotracker", True),
         peer: tracked(peer, False),
         f"{peer} on true detections": tracked(peer, True),

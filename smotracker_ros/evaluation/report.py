@@ -23,6 +23,7 @@ from smotracker_ros.video.pending import pending_path
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 TABLE_COLUMNS = (
     "HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP", "Frag", "cpu_ms_per_frame",
@@ -33,6 +34,8 @@ _VIEWS = (("combined", "Boxes (IoU)"), ("combined_small_target", "Small-target v
 _TITLES = {"cpu_ms_per_frame": "CPU ms/frame", "detector_share": "detector on"}
 # Pictures of the worst sequences
 _WORST = 4
+# Frames in which trackers wait for proof of what is there from the start
+_BIRTHS = 30
 # Sequences with a timeline
 _MOST_TIMELINES = 40
 # A predicted box covers a true one from this IoU on, in timelines and pictures: labels are loose
@@ -141,9 +144,10 @@ def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[Evaluati
             hota = trackers[first]["sequences"][sequence.name]["HOTA"]
             parts.append(f"<h3>{html.escape(sequence.name)} (HOTA {hota:.1f}), frame {frame}: truth white</h3>")
             parts.append(_picture(image))
-        parts.append("<h2>Ids over time</h2><p>A row per true object; colours are the predicted ids that cover it.</p>")
+        parts.append("<h2>Ids over time</h2><p>A row per true object; colours are predicted ids, grey: none.</p>")
+        others = sorted(good[1:], key=lambda name: -float(trackers[name]["combined"]["HOTA"]))
         for sequence in ranked[:_MOST_TIMELINES]:
-            parts.append(_image(_timelines(output, sequence, good[:4])))
+            parts.append(_image(_timelines(output, sequence, [first, *others[:3]])))
     style = (
         "body{font-family:sans-serif;max-width:1200px;margin:2em auto}table{border-collapse:collapse}"
         "td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}td:first-child{text-align:left}"
@@ -186,6 +190,11 @@ def _speed_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
         axis.scatter([x], [y], s=60)
         axis.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     axis.set(xlabel="CPU milliseconds per frame, detector included", ylabel="HOTA (%)", xscale="log")
+    # on a logarithmic axis of less than a decade the usual labels run into each other
+    axis.xaxis.set_major_locator(MaxNLocator(6))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.margins(x=0.2)
     axis.grid(alpha=0.3)
     return figure
 
@@ -212,13 +221,14 @@ def _timelines(output: Path, sequence: EvaluationSequence, names: Sequence[str])
         axis.imshow(canvas, aspect="auto", interpolation="nearest")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("frame", fontsize=8)
+    axes[0][0].set_yticks(range(len(objects)), [str(identity) for _, identity in objects], fontsize=6)
     axes[0][0].set_ylabel("true object", fontsize=8)
     figure.suptitle(sequence.name, fontsize=10)
     return figure
 
 
 def _worst_frame(sequence: EvaluationSequence, tracks: TrackRows) -> tuple[int, UInt8Image]:
-    """Number and picture of the frame with most misses and false tracks."""
+    """Number and picture of the frame with most misses and false tracks, after those in which all are born."""
     truth = sequence.truth
     errors = np.zeros(sequence.length)
     for frame in range(sequence.length):
@@ -229,7 +239,8 @@ def _worst_frame(sequence: EvaluationSequence, tracks: TrackRows) -> tuple[int, 
             iou = pairwise_iou(truth.boxes[rows], tracks.boxes[columns])
             matched = min(int((iou.max(axis=1) >= _COVERS).sum()), int((iou.max(axis=0) >= _COVERS).sum()))
         errors[frame] = len(rows) + len(columns) - 2 * matched
-    worst = int(errors.argmax())
+    begun = min(_BIRTHS, sequence.length - 1)
+    worst = begun + int(errors[begun:].argmax())
     image = next((frame.image for frame in sequence.frames() if frame.index == worst), np.zeros((64, 64, 3), np.uint8))
     scale = max(1, round(900 / image.shape[1]))
     large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
