@@ -2,7 +2,8 @@
 
 A pass of SAM2 is what a masklet costs. Where a target flies alone, is seen well, and looks in this frame as it did in
 the last one, such a pass tells nothing new: finding the target's picture again near its expected place costs a
-hundredth of it. If the picture is not found again, SAM2 looks at once.
+hundredth of it. If the picture is not found again, SAM2 looks at once. What has long waited to be confirmed, most
+likely clutter, rests: it is moved in the same way, and looked at more seldom still.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _CALM_QUALITY = 0.4
 # What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
 _RESTING_MASKS = 8
 _RESTING_INTERVAL = 6
-# A target that is not calm - unconfirmed, missed by the detector, doubtful - is looked at once in so many frames
+# A target that is not calm - just born, doubtful, or standing where the detector misses it - is looked at once in so
+# many frames
 _RESTLESS_INTERVAL = 2
 # Neighbours within so many sizes disturb
 _LONELY_SIZES = 0.5

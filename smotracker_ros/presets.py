@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from smotracker_ros.masklets.propagator import Propagator
 
 # A masklet is an object from its prompt on, and stays one whatever happens
-_FIRST_FRAME: Mapping[str, Any] = {"prompts": "first_frame", "confirmations": 1, "least_travel": 0.0}
+_FIRST_FRAME: Mapping[str, Any] = {
+    "prompts": "first_frame",
+    "confirmations": 1,
+    "least_travel": 0.0,
+    "least_quality": 0.0,
+    "masklet_interval": 1,
+}
 # Thresholds as published; its confidence is not that of a detector that was trained for the targets
 _GROUNDING_DINO: Mapping[str, Any] = {
     "detector": "grounding_dino",

@@ -123,8 +123,8 @@ class TrackerSettings:
     )
     masklet_interval: int = _setting(
         3,
-        "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one; "
-        "between, its mask follows its picture.",
+        "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one, "
+        "at one that has long waited to be CONFIRMED in every sixth; between, its mask follows its picture. 1: in all.",
         minimum=1,
         maximum=10,
     )
@@ -174,7 +174,11 @@ class TrackerSettings:
         maximum=1.0,
     )
     birth_confidence: float = _setting(
-        0.2, "An unmatched detection starts a masklet from this confidence on.", minimum=0.0, maximum=1.0
+        0.2,
+        "An unmatched detection starts a masklet from this confidence on; the mean of the masklet's detections must "
+        "keep it before it is CONFIRMED.",
+        minimum=0.0,
+        maximum=1.0,
     )
     confirmations: int = _setting(
         2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
@@ -201,7 +205,8 @@ class TrackerSettings:
     )
     clutter_seconds: float = _setting(
         3.0,
-        "A masklet that has not moved by then is stationary clutter: it is dropped, and the place is remembered.",
+        "A masklet that is detected but not CONFIRMED by then, as it does not move or has poor masks, is clutter: "
+        "it is dropped, and the place is remembered.",
         minimum=0.1,
         maximum=600.0,
     )

@@ -251,7 +251,7 @@ class Target:
             self.landmark = None
 
     def is_clutter(self, settings: TrackerSettings) -> bool:
-        """Whether it has been detected often enough to be a target but has stood still for too long."""
+        """Whether it has been detected often enough to be a target but has waited too long to be confirmed."""
         return (
             self.state is TrackState.TENTATIVE
             and self.hits >= settings.confirmations

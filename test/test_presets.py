@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import MaskPatch
 from smotracker_ros.presets import PRESETS, build_tracker, load_settings
 from smotracker_ros.settings import SettingsError
+from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
 
 LATE = 20
@@ -39,6 +41,19 @@ def test_only_smotracker_finds_what_enters_late(preset: str) -> None:
     else:
         assert seen == {1: 60}, "the target of the first frame, on every frame, from the first one on"
         assert late == 0 and tracker.detector_passes == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_only_smotracker_asks_how_good_masks_are_before_it_believes_them(preset: str) -> None:
+    box = np.float32([100, 100, 120, 116])
+    target = Target.born(1, box, np.float32([1, 0]))
+    for step in range(8):
+        place = box + np.float32([step, 0, step, 0])
+        target.see(MaskPatch(int(place[0]), 100, np.ones((16, 20), np.bool_)), place, 0.1, 1 / 30)
+        target.detected(place, 0.5, 1, np.float32([1, 0]))
+    target.judge(load_settings(preset), np.zeros((256, 320, 3), np.uint8))
+    expected = TrackState.TENTATIVE if preset.endswith("smotracker") else TrackState.CONFIRMED
+    assert target.state is expected
 
 
 def test_first_frame_prompts_wait_for_the_first_detections_and_keep_what_goes_out_of_sight() -> None:

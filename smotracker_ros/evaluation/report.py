@@ -32,6 +32,8 @@ TABLE_COLUMNS = (
 _LOWER_IS_BETTER = {"IDSW", "IDFN", "IDFP", "Frag", "cpu_ms_per_frame", "detector_share"}
 _VIEWS = (("combined", "Boxes (IoU)"), ("combined_small_target", "Small-target view"))
 _TITLES = {"cpu_ms_per_frame": "CPU ms/frame", "detector_share": "detector on"}
+# Trackers in the plots besides the first: of more, names cover each other
+_MOST_LINES = 9
 # Pictures of the worst sequences
 _WORST = 4
 # Frames in which trackers wait for proof of what is there from the start
@@ -130,9 +132,12 @@ def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[Evaluati
     for view, title in _VIEWS:
         parts += [f"<h2>{title}</h2>", _html_table(trackers, view)]
     if good:
-        parts += ["<h2>HOTA over localisation thresholds</h2>", _image(_alpha_plot(trackers, good))]
-        parts += ["<h2>Speed against accuracy</h2>", _image(_speed_plot(trackers, good))]
         first = good[0]
+        others = sorted(good[1:], key=lambda name: -float(trackers[name]["combined"]["HOTA"]))
+        best = [first, *others[:_MOST_LINES]]
+        title = "HOTA over localisation thresholds" + (", the best" if len(best) < len(good) else "")
+        parts += [f"<h2>{title}</h2>", _image(_alpha_plot(trackers, best))]
+        parts += ["<h2>Speed against accuracy</h2>", _image(_speed_plot(trackers, best))]
         ranked = sorted(
             (sequence for sequence in sequences if sequence.name in trackers[first]["sequences"]),
             key=lambda sequence: float(trackers[first]["sequences"][sequence.name]["HOTA"]),
@@ -145,7 +150,6 @@ def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[Evaluati
             parts.append(f"<h3>{html.escape(sequence.name)} (HOTA {hota:.1f}), frame {frame}: truth white</h3>")
             parts.append(_picture(image))
         parts.append("<h2>Ids over time</h2><p>A row per true object; colours are predicted ids, grey: none.</p>")
-        others = sorted(good[1:], key=lambda name: -float(trackers[name]["combined"]["HOTA"]))
         for sequence in ranked[:_MOST_TIMELINES]:
             parts.append(_image(_timelines(output, sequence, [first, *others[:3]])))
     style = (
