@@ -168,9 +168,7 @@ class Propagator:
                 self._objects[identity].guess = guess
         if not chosen:
             return {}
-        if not self.policy.selective:
-            for identity in chosen:
-                self._objects[identity].bank.expire(self._time)
+        self._expire(chosen)
         windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
         self._views = _Views(windows, self._encode(frame, windows))
         # only the attention to the memories needs banks of one signature; the rest takes all objects in one batch
@@ -210,6 +208,7 @@ class Propagator:
         result: dict[int, Masklet] = {}
         for identity in boxes:
             self._prepare(frame, identity, as_boxes(boxes[identity])[0])
+        self._expire(boxes)  # of what is found again after a time in which it was not propagated
         starts = {identity for identity in boxes if not self._objects[identity].bank.prompted}
         for known, members in (
             (False, [i for i in boxes if i in starts]),
@@ -240,6 +239,12 @@ class Propagator:
                 )
                 result.update(self._finish(frame, group, places, features, decoded, True, None))
         return {identity: result[identity] for identity in boxes}
+
+    def _expire(self, identities: Iterable[int]) -> None:
+        """Drop what is too old for the network to have a place for, where age counts."""
+        if not self.policy.selective:
+            for identity in identities:
+                self._objects[identity].bank.expire(self._time)
 
     @torch.inference_mode()
     def describe(self, frame: Frame, boxes: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import pairwise_iou
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.masks import keep_object
-from smotracker_ros.masklets.memory import DISTRACTOR_AWARE, MOTION_AWARE
+from smotracker_ros.masklets.memory import DISTRACTOR_AWARE, FIFO, MOTION_AWARE, MemoryPolicy
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
 
@@ -83,6 +83,20 @@ def test_suspended_objects_keep_their_memory(network: MaskletNetwork) -> None:
     assert set(propagator.ids) == {1, 2}
     woken = propagator.step(_sky([(80, 90), (220, 150)], 5), [1, 2], {1: Guess(np.float32([80, 90]), 16.0)})
     assert woken[1].box is not None
+
+
+@pytest.mark.parametrize("policy", [FIFO, MOTION_AWARE, DISTRACTOR_AWARE], ids=lambda policy: policy.name)
+def test_what_was_suspended_for_long_can_be_prompted_again(network: MaskletNetwork, policy: MemoryPolicy) -> None:
+    propagator = Propagator(network, policy, "windows")
+    places = [(80.0, 90.0), (220.0, 150.0)]
+    propagator.prompt(_sky(places), {1: _box(*places[0]), 2: _box(*places[1])})
+    for index in range(1, 10):
+        propagator.step(_sky(places, index))
+    for index in range(10, 120):
+        propagator.step(_sky(places[1:], index), [2])
+    found = propagator.prompt(_sky([(100.0, 80.0), places[1]], 120), {1: _box(100, 80)})[1]
+    assert found.box is not None
+    assert float(pairwise_iou(found.box, np.float32([95, 77, 106, 84]))[0, 0]) > 0.4
 
 
 def test_memory_per_object_is_bounded(network: MaskletNetwork) -> None:
