@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from smotracker_ros.association.cues import Side
+from smotracker_ros.association.cues import Side, appearance_matters
 from smotracker_ros.association.resolve import associate
 from smotracker_ros.clips import ClipSchedule
 from smotracker_ros.clutter import ClutterMap, Landmark
 from smotracker_ros.crossings import Crossings
 from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector, PromptedDetector
+from smotracker_ros.duplicates import Duplicates
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
 from smotracker_ros.gliding import Gliding
@@ -29,9 +29,6 @@ from smotracker_ros.tracks import Tracks, TrackState
 _UNSEEN_LIMIT = 0.7
 # Overlap from which a detection says that a masklet has drifted
 _DRIFT_IOU = 0.35
-# Two masklets are one object if the smaller lies on the larger with this share, for so many frames in a row
-_DUPLICATE_OVERLAP = 0.6
-_DUPLICATE_FRAMES = 15
 # Longest time step in seconds; after a longer gap velocities mean nothing
 _LONGEST_STEP = 1.0
 
@@ -57,7 +54,7 @@ class SmoTracker:
         self._targets: dict[int, Target] = {}
         self._next_id = 1
         self.cues = CueBook()
-        self._duplicates: Counter[tuple[int, int]] = Counter()
+        self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
         self._clips = ClipSchedule()
         self.frames = 0
@@ -122,7 +119,7 @@ class SmoTracker:
         self._crossings.reset()
         self._gliding.reset()
         self._mask_choice.reset()
-        self._duplicates.clear()
+        self._duplicates.reset()
         self.cues.reset()
         self._last_timestamp = None
         self._clips.reset()
@@ -153,12 +150,12 @@ class SmoTracker:
         self._crossings.update(self._targets, self._propagator.time)
         self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
         self.cues.protect(self._targets, seconds)
-        self._count_overlaps()
+        self._duplicates.count(self._targets.values())
         detects = self._clip_starts()
         if detects:
             found = self._detector.detect(frame, self._settings.detector_confidence, self._settings.detector_image_size)
             self._confront(frame, found)
-            self._merge_duplicates()
+            self._duplicates.merge(self._targets, self._crossings.unsettled)
         self._retire(frame)
         self._camera.exclude([target.box for target in self._targets.values() if target.is_live])
         items = tuple(
@@ -236,11 +233,11 @@ class SmoTracker:
         settings = self._settings
         live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
         lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
-        appearance = self._propagator.describe(frame, found.boxes)
         prompts: dict[int, FloatArray] = {}
         # what lies still at a known place of clutter says nothing about a target that flies past
         still, travelled = self._clutter.claim(found.boxes)
         free = np.flatnonzero(~still)
+        appearance = self._describe(frame, found, free, live)
         for identity, (box, crossing) in self._crossings.settle(self._targets, found.boxes[free]).items():
             self._targets[identity].restart(box)
             self._propagator.rewind(identity, crossing.frame)
@@ -251,7 +248,7 @@ class SmoTracker:
             candidates = free if group is live else free[found.scores[free] >= settings.birth_confidence]
             # place alone says little about what has been out of sight: a second cue must agree
             least_votes = 1 if group is live else 2
-            sides = self._masklet_side(group), _detection_side(found, appearance, candidates)
+            sides = self._masklet_side(group), _detection_side(found.boxes[candidates], appearance[candidates])
             result = associate(*sides, least_votes=least_votes)
             for row, column in result.matches:
                 target, index = group[row], int(candidates[column])
@@ -282,6 +279,33 @@ class SmoTracker:
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
                     target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
+
+    def _describe(self, frame: Frame, found: Detections, free: np.ndarray, live: list[Target]) -> FloatArray:
+        """Appearance of detections; zeros, which agree with none, where it would be looked at for nothing.
+
+        It is needed of what may start a target or lies near one.
+
+        Args:
+            frame: the current frame.
+            found: detections.
+            free: indices of those that are no clutter.
+            live: live targets.
+
+        Returns:
+            float32 (len(found), D).
+        """
+        boxes = found.boxes[free]
+        useful = found.scores[free] >= self._settings.birth_confidence
+        if live and len(free):
+            nowhere = np.zeros((len(free), live[0].appearance.size), dtype=np.float32)
+            near = appearance_matters(self._masklet_side(live), _detection_side(boxes, nowhere))
+            useful |= near.any(axis=0)
+        described = self._propagator.describe(frame, boxes[useful])
+        width = next((target.appearance.size for target in self._targets.values()), described.shape[1])
+        appearance = np.zeros((len(found), width), dtype=np.float32)
+        if len(described):
+            appearance[free[useful]] = described
+        return appearance
 
     def _accept(self, target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
         """Tell a target of a detection that agrees with it."""
@@ -323,32 +347,6 @@ class SmoTracker:
             np.array([target.reach for target in targets], dtype=np.float32),
         )
 
-    def _count_overlaps(self) -> None:
-        """Count for how many frames in a row each two live masklets have lain on the same pixels."""
-        seen = sorted((t for t in self._targets.values() if t.is_live and t.mask_box is not None), key=lambda t: t.id)
-        overlapping: Counter[tuple[int, int]] = Counter()
-        if len(seen) > 1:
-            boxes = as_boxes([target.mask_box for target in seen if target.mask_box is not None])
-            overlap = pairwise_overlap(boxes, boxes)
-            for older, younger in zip(*np.nonzero(np.triu(overlap > _DUPLICATE_OVERLAP, 1)), strict=True):
-                pair = (seen[older].id, seen[younger].id)
-                overlapping[pair] = self._duplicates[pair] + 1
-        self._duplicates = overlapping
-
-    def _merge_duplicates(self) -> None:
-        """After a detector pass, remove the younger of two masklets that have long lain on the same pixels.
-
-        Two objects that cross are detected apart again; of two masklets on one object, only one gets the detection.
-        """
-        for (older, younger), frames in self._duplicates.items():
-            pair = self._targets[older], self._targets[younger]
-            undetected = any(target.frames_since_detection > 0 for target in pair)
-            if self._crossings.unsettled.intersection((older, younger)):
-                continue
-            if undetected and frames >= _DUPLICATE_FRAMES and all(target.is_live for target in pair):
-                pair[0].misses = 0
-                pair[1].state = TrackState.REMOVED
-
     def _retire(self, frame: Frame) -> None:
         """Live targets out of sight become lost, lost ones expire, removed ones go."""
         settings = self._settings
@@ -376,5 +374,5 @@ class SmoTracker:
         self._mask_choice.keep(self._targets)
 
 
-def _detection_side(found: Detections, appearance: FloatArray, indices: np.ndarray) -> Side:
-    return Side(found.boxes[indices], appearance[indices], np.zeros(len(indices), dtype=np.float32))
+def _detection_side(boxes: FloatArray, appearance: FloatArray) -> Side:
+    return Side(boxes, appearance, np.zeros(len(boxes), dtype=np.float32))

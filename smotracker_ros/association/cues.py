@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from smotracker_ros.geometry import FloatArray, box_centers, box_sizes, pairwise_iou, pairwise_wasserstein
 
@@ -63,10 +64,15 @@ def overlap_cost(first: Side, second: Side) -> FloatArray:
     return np.asarray(np.where(unseen, 1 - np.exp(-_center_distance(first, second)), 1 - similarity), dtype=np.float32)
 
 
+def appearance_matters(first: Side, second: Side) -> npt.NDArray[np.bool_]:
+    """Pairs within three sizes of each other, bool (N, M): beyond, the sky is full of look-alikes."""
+    return np.asarray(_center_distance(first, second) <= 3.0)
+
+
 def appearance_cost(first: Side, second: Side) -> FloatArray:
-    """Cosine distance of SAM2 features, impossible beyond three sizes of distance: the sky is full of look-alikes."""
+    """Cosine distance of SAM2 features, impossible where :func:`appearance_matters` not."""
     cosine = first.appearance @ second.appearance.T
-    far = _center_distance(first, second) > 3.0
+    far = ~appearance_matters(first, second)
     return np.asarray(np.where(far, 1.0, np.clip((1 - cosine) * 2, 0, 1)), dtype=np.float32)
 
 

@@ -6,28 +6,41 @@ The official modules are written for training. For inference in float32 on a CPU
 - the neck's 1x1 convolution and the mask decoder's behind it, with nothing between them, folded into one;
 - positional encodings shared by the batch instead of copied for each image;
 - attention to memories that multiplies the weights with the memories as they are stored, and projects the result:
-  (A M) W = A (M W), and memories have a quarter of the network's width.
+  (A M) W = A (M W), and memories have a quarter of the network's width;
+- small products, such as those of the decoder's few tokens, left to the plain linear layer, whose call is cheaper;
+- the encoder's positional encoding, the same for every image, computed once;
+- normalisation over channels in one pass;
+- nothing computed for masks that the model never offers.
 
 Results differ by rounding only; test/masklets/test_acceleration.py compares them.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
+from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.memory_attention import MemoryAttentionLayer
-from sam2.modeling.memory_encoder import CXBlock
+from sam2.modeling.memory_encoder import CXBlock, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import MLP
+from sam2.modeling.sam2_utils import MLP, LayerNorm2d
 from torch import Tensor, nn
 
 # Attention of fewer products than this goes object by object slower than in a batch
 _LARGE_ATTENTION = 100_000
+# Fewer multiplications than this, without and with an exact gelu, are not worth the call of oneDNN's linear layer; the
+# plain one needs its weights as they are, which are kept only where they are few
+_SMALL_PRODUCT = 1 << 22
+_SMALL_PRODUCT_GELU = 1 << 20
+_FEW_WEIGHTS = 1 << 16
+# Sizes of images whose positional encodings are kept
+_SIZES_AT_ONCE = 4
 # Attention weights that are held at once, so that they stay in the processor's cache
 _WEIGHTS_AT_ONCE = 1 << 21
 
@@ -52,6 +65,7 @@ def accelerate(model: SAM2Base) -> None:
     The model's `state_dict` is no longer the checkpoint's afterwards. Ask :func:`can_accelerate` first.
     """
     _fold_neck(model)
+    _drop_unused_masks(model)
     for module in list(model.modules()):
         if isinstance(module, MLP):
             name = _activation_name(module.act)
@@ -72,6 +86,12 @@ def accelerate(model: SAM2Base) -> None:
                     setattr(module, key, MemoryReader(attention))
         elif isinstance(module, FpnNeck) and isinstance(module.position_encoding, PositionEmbeddingSine):
             module.position_encoding = _SharedEncoding(module.position_encoding)
+        elif isinstance(module, MemoryEncoder):
+            _exchange_norms(module)
+            if isinstance(module.position_encoding, PositionEmbeddingSine):
+                module.position_encoding = _SharedEncoding(module.position_encoding)
+        elif isinstance(module, Hiera):
+            module._get_pos_embed = functools.lru_cache(_SIZES_AT_ONCE)(module._get_pos_embed)
     _pack_remaining(model)
 
 
@@ -88,6 +108,8 @@ class PackedLinear(nn.Module):
         super().__init__()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
         self._bias = None if bias is None else bias.detach()
+        self._products = weight.numel()
+        self._plain = weight.detach().contiguous() if self._products <= _FEW_WEIGHTS else None
         # gelu's second argument: exact, not approximated by a hyperbolic tangent
         self._activation, self._algorithm = activation, "none" if activation == "gelu" else ""
 
@@ -98,6 +120,13 @@ class PackedLinear(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
+        if self._plain is not None:
+            products = self._products * (given.numel() // given.shape[-1])
+            if products < (_SMALL_PRODUCT_GELU if self._activation == "gelu" else _SMALL_PRODUCT):
+                plain = functional.linear(given, self._plain, self._bias)
+                if self._activation == "relu":
+                    return plain.relu_()
+                return functional.gelu(plain) if self._activation == "gelu" else plain
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
             given, self._weight, self._bias, self._activation, [], self._algorithm
         )
@@ -116,6 +145,31 @@ class _Pointwise(nn.Module):
         return result
 
 
+class _ChannelNorm(nn.Module):
+    """A `LayerNorm2d` in one pass; its result lies in memory as BHWC."""
+
+    def __init__(self, norm: LayerNorm2d) -> None:
+        super().__init__()
+        self._weight, self._bias, self._eps = norm.weight.detach(), norm.bias.detach(), norm.eps
+
+    def forward(self, given: Tensor) -> Tensor:
+        """BCHW to BCHW."""
+        last = given.permute(0, 2, 3, 1)
+        return functional.layer_norm(last, last.shape[-1:], self._weight, self._bias, self._eps).permute(0, 3, 1, 2)
+
+
+class _NoMask(nn.Module):
+    """Stands for the layers that make the weights of a mask which nobody looks at."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, given: Tensor) -> Tensor:
+        """(B, width) to zeros (B, channels)."""
+        return given.new_zeros(given.shape[0], self._channels)
+
+
 class _SharedEncoding(nn.Module):
     """A positional encoding that all images of a batch share."""
 
@@ -124,7 +178,8 @@ class _SharedEncoding(nn.Module):
         self._encoding = encoding
 
     def forward(self, given: Tensor) -> Tensor:
-        encoding: Tensor = self._encoding(given[:1])
+        known = self._encoding.cache.get((given.shape[-2], given.shape[-1]))
+        encoding: Tensor = self._encoding(given[:1]) if known is None else known[None]
         return encoding.expand(given.shape[0], -1, -1, -1)
 
 
@@ -195,6 +250,25 @@ def _fold_neck(model: SAM2Base) -> None:
         bias = second.weight[:, :, 0, 0] @ first.bias + second.bias
         neck.convs[len(neck.convs) - 1 - level] = _Pointwise(weight, bias)
         setattr(decoder, name, nn.Identity())
+
+
+def _drop_unused_masks(model: SAM2Base) -> None:
+    """Leave out the weights of the masks after the first in a decoder that always offers the first."""
+    decoder = model.sam_mask_decoder
+    if model.multimask_output_in_sam or decoder.dynamic_multimask_via_stability:
+        return
+    for index in range(1, decoder.num_mask_tokens):
+        unused = decoder.output_hypernetworks_mlps[index]
+        decoder.output_hypernetworks_mlps[index] = _NoMask(unused.layers[-1].out_features)
+
+
+def _exchange_norms(module: nn.Module) -> None:
+    """Exchange the norms over channels below a module that accepts maps in either memory format."""
+    for name, child in module.named_children():
+        if isinstance(child, LayerNorm2d):
+            setattr(module, name, _ChannelNorm(child))
+        else:
+            _exchange_norms(child)
 
 
 def _pack_remaining(module: nn.Module) -> None:

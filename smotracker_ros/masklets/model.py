@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,6 +44,14 @@ class ImageFeatures:
     def select(self, indices: list[int]) -> ImageFeatures:
         """The features of some images of the batch; an index may occur several times."""
         return ImageFeatures(tuple(level[:, indices] for level in self.levels), self.positions, self.sizes)
+
+    @staticmethod
+    def joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """One batch of several, of images of one size."""
+        if len(parts) == 1:
+            return parts[0]
+        levels = tuple(torch.cat(level, dim=1) for level in zip(*(part.levels for part in parts), strict=True))
+        return ImageFeatures(levels, parts[0].positions, parts[0].sizes)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from smotracker_ros.masklets.anchors import AnchorRule
 from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object, other_boxes
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
+from smotracker_ros.masklets.views import Views
 from smotracker_ros.masklets.windows import (
     WINDOW_FACTOR,
     Window,
-    cut,
     paste,
     prefers_whole_frame,
     share_windows,
@@ -72,14 +72,6 @@ class _Object:
     anchor_rule: AnchorRule = field(default_factory=AnchorRule)
 
 
-@dataclass(frozen=True)
-class _Views:
-    """Encoded windows of a frame, and which object looks through which."""
-
-    windows: list[Window]
-    features: ImageFeatures
-
-
 class Propagator:
     """Carries masklets through a stream.
 
@@ -104,7 +96,8 @@ class Propagator:
         self.logits: dict[int, Tensor] = {}
         self._objects: dict[int, _Object] = {}
         self._time = -1
-        self._views: _Views | None = None
+        self._views = Views(network)
+        self._offered: list[Window] = []
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -134,7 +127,9 @@ class Propagator:
         """Forget everything."""
         self._objects.clear()
         self.logits.clear()
-        self._time, self._views = -1, None
+        self._time = -1
+        self._views.clear()
+        self._offered = []
 
     @torch.inference_mode()
     def step(
@@ -160,8 +155,7 @@ class Propagator:
             A masklet per propagated object.
         """
         self._time += 1
-        self._views = None
-        self.logits = {}
+        self.logits, self._offered = {}, []
         chosen = list(self._objects) if ids is None else [identity for identity in ids if identity in self._objects]
         for identity, guess in (guesses or {}).items():
             if identity in self._objects:
@@ -170,17 +164,17 @@ class Propagator:
             return {}
         self._expire(chosen)
         windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
-        self._views = _Views(windows, self._encode(frame, windows))
+        seen, self._offered = self._views.encode(frame, windows), windows
         # only the attention to the memories needs banks of one signature; the rest takes all objects in one batch
         members: list[int] = []
         conditioned: list[Tensor] = []
         for group in self._by_signature(chosen):
-            features = self._views.features.select([indices[chosen.index(identity)] for identity in group])
+            features = seen.select([indices[chosen.index(identity)] for identity in group])
             memories = batch_memories([self._objects[i].bank for i in group], self._time, self.policy)
             conditioned.append(self.network.condition(features, memories))
             members += group
         views = [indices[chosen.index(identity)] for identity in members]
-        features = self._views.features.select(views)
+        features = seen.select(views)
         every_mask = choose is not None or self.policy.anchors > 0
         decoded = self.network.decode(torch.cat(conditioned), features, None, every_mask=every_mask)
         places = [windows[view] for view in views]
@@ -217,7 +211,7 @@ class Propagator:
             if not members:
                 continue
             windows, indices = share_windows([self._place(frame, self._objects[i]) for i in members])
-            encoded = self._encode(frame, windows)
+            encoded = self._views.encode(frame, windows)
             for group in self._by_signature(members):
                 views = [indices[members.index(identity)] for identity in group]
                 features = encoded.select(views)
@@ -257,47 +251,7 @@ class Propagator:
         Returns:
             Unit vectors, float32 (N, D).
         """
-        boxes = as_boxes(boxes)
-        if len(boxes) == 0:
-            return np.zeros((0, 0), dtype=np.float32)
-        views: list[tuple[ImageFeatures, int, Window]] = []
-        missing: list[int] = []
-        for index, center in enumerate(box_centers(boxes)):
-            found = None
-            for number, window in enumerate(self._views.windows if self._views else []):
-                longer = float((boxes[index, 2:] - boxes[index, :2]).max())
-                if window.contains(center, 0.15) and longer * self.window_factor >= 0.5 * window.width:
-                    found = number
-                    break
-            if found is None or self._views is None:
-                missing.append(index)
-                views.append((ImageFeatures((), (), ()), -1, whole_frame(frame.image)))
-            else:
-                views.append((self._views.features, found, self._views.windows[found]))
-        if missing:
-            windows = [
-                window_around(box_centers(boxes[i])[0], self.window_factor * float((boxes[i, 2:] - boxes[i, :2]).max()))
-                for i in missing
-            ]
-            encoded = self._encode(frame, windows)
-            for number, index in enumerate(missing):
-                views[index] = (encoded, number, windows[number])
-        return np.stack([self._pool(*view, box) for view, box in zip(views, boxes, strict=True)])
-
-    def _pool(self, features: ImageFeatures, index: int, window: Window, box: FloatArray) -> FloatArray:
-        """Gaussian-weighted mean of the two finer levels round the box's centre."""
-        parts = []
-        for level, (height, width) in list(zip(features.levels, features.sizes, strict=True))[:2]:
-            scaled = window.to_input(as_boxes(box), height)[0]
-            cx, cy = (scaled[0] + scaled[2]) / 2, (scaled[1] + scaled[3]) / 2
-            sx, sy = max((scaled[2] - scaled[0]) / 4, 0.5), max((scaled[3] - scaled[1]) / 4, 0.5)
-            y, x = np.mgrid[0:height, 0:width] + 0.5
-            weights = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)).astype(np.float32).ravel()
-            values = level[:, index].float().cpu().numpy()
-            mean = (weights[:, None] * values).sum(0) / max(float(weights.sum()), 1e-6)
-            parts.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
-        vector = np.concatenate(parts)
-        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), dtype=np.float32)
+        return self._views.describe(frame, as_boxes(boxes), self.window_factor, self._offered)
 
     def _prepare(self, frame: Frame, identity: int, box: FloatArray) -> None:
         model = self.network.model
@@ -315,11 +269,6 @@ class Propagator:
         if item.uses_whole_frame:
             return whole_frame(frame.image)
         return window_around(item.guess.center, self.window_factor * item.guess.size)
-
-    def _encode(self, frame: Frame, windows: Sequence[Window]) -> ImageFeatures:
-        size = self.network.image_size
-        images = np.stack([cut(frame.image, window, size) for window in windows])
-        return self.network.encode(self.network.normalise(images))
 
     def _by_signature(self, ids: Sequence[int]) -> list[list[int]]:
         groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
