@@ -74,8 +74,6 @@ class ClipSchedule:
 def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
     """Whether a detector pass may tell more of a target now."""
     if target.state is TrackState.TENTATIVE:
-        if target.hits < settings.confirmations:
-            return True
-        if target.mean_quality < settings.least_quality:
-            return False  # detected it is, and its masks are always poor
+        # detected it is, and what it waits for, movement or good masks, no detector tells
+        return target.hits < settings.confirmations
     return target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU)
