@@ -154,7 +154,7 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     if settings.runtime == "torch" and settings.compile:
         network.model.image_encoder.compile()
     elif can_accelerate(network.device, network.precision):
-        accelerate(network.model)
+        network.readers = accelerate(network.model)
     return network
 
 

@@ -120,7 +120,7 @@ def _detector(settings: TrackerSettings) -> Detector:
 def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
     network = load_network(Path(weights) if weights else None, image_size, device)
     if can_accelerate(network.device, network.precision):
-        accelerate(network.model)
+        network.readers = accelerate(network.model)
     return network
 
 

@@ -10,7 +10,8 @@ The official modules are written for training. For inference in float32 on a CPU
 - small products, such as those of the decoder's few tokens, left to the plain linear layer, whose call is cheaper;
 - the encoder's positional encoding, the same for every image, computed once;
 - normalisation over channels in one pass;
-- nothing computed for masks that the model never offers.
+- nothing computed for masks that the model never offers;
+- one call for objects whose memories are not equally full: what some do not have is left out of the attention.
 
 Results differ by rounding only; test/masklets/test_acceleration.py compares them.
 """
@@ -41,6 +42,8 @@ _SMALL_PRODUCT_GELU = 1 << 20
 _FEW_WEIGHTS = 1 << 16
 # Sizes of images whose positional encodings are kept
 _SIZES_AT_ONCE = 4
+# Up to so many places to attend from, objects share a call although some have fewer memories than others
+_FEW_QUERIES = 64
 # Attention weights that are held at once, so that they stay in the processor's cache
 _WEIGHTS_AT_ONCE = 1 << 21
 
@@ -59,10 +62,13 @@ def can_accelerate(device: torch.device, precision: torch.dtype) -> bool:
 
 
 @torch.no_grad()
-def accelerate(model: SAM2Base) -> None:
+def accelerate(model: SAM2Base) -> tuple[MemoryReader, ...]:
     """Exchange modules of a model for faster ones, in place; for inference only, on a CPU, in float32.
 
     The model's `state_dict` is no longer the checkpoint's afterwards. Ask :func:`can_accelerate` first.
+
+    Returns:
+        The attentions to memories of all layers; empty if any of them is of another kind.
     """
     _fold_neck(model)
     _drop_unused_masks(model)
@@ -93,6 +99,8 @@ def accelerate(model: SAM2Base) -> None:
         elif isinstance(module, Hiera):
             module._get_pos_embed = functools.lru_cache(_SIZES_AT_ONCE)(module._get_pos_embed)
     _pack_remaining(model)
+    readers = tuple(layer.cross_attn_image for layer in model.memory_attention.layers)
+    return readers if all(isinstance(reader, MemoryReader) for reader in readers) else ()
 
 
 class PackedLinear(nn.Module):
@@ -198,13 +206,30 @@ class MemoryReader(RoPEAttention):
         # values are projected after they are summed, by both projections at once
         output, value = attention.out_proj, attention.v_proj
         self._project = PackedLinear(output.weight @ value.weight, output.weight @ value.bias + output.bias)
+        self.absent: Tensor | None = None
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether objects whose memories hold different numbers of tokens may share a call: not if it is large."""
+        return int(self._attention.freqs_cis.shape[0]) <= _FEW_QUERIES
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
         """Queries (B, N, C), keys and values (B, M, D) to (B, N, C)."""
         attention = self._attention
+        if self.absent is not None:
+            return self._attend_present(q, k, v, num_k_exclude_rope, self.absent)
         if q.shape[1] * k.shape[1] < _LARGE_ATTENTION:
             result: Tensor = attention(q, k, v, num_k_exclude_rope) if num_k_exclude_rope else attention(q, k, v)
             return result
+        queries, keys = self._turned(q, k, num_k_exclude_rope)
+        queries = queries[:, 0] * queries.shape[-1] ** -0.5
+        summed = torch.stack([_attend(*item) for item in zip(queries, keys[:, 0], v, strict=True)])
+        projected: Tensor = self._project(summed)
+        return projected
+
+    def _turned(self, q: Tensor, k: Tensor, num_k_exclude_rope: int) -> tuple[Tensor, Tensor]:
+        """Projected queries and keys with their positions, (B, 1, N, C) and (B, 1, M, C)."""
+        attention = self._attention
         queries, keys = attention.q_proj(q)[:, None], attention.k_proj(k)[:, None]
         side = int(queries.shape[2] ** 0.5)
         if attention.freqs_cis.shape[0] != queries.shape[2]:
@@ -213,10 +238,15 @@ class MemoryReader(RoPEAttention):
         queries, keys[:, :, :turned] = apply_rotary_enc(
             queries, keys[:, :, :turned], freqs_cis=attention.freqs_cis, repeat_freqs_k=attention.rope_k_repeat
         )
-        queries = queries[:, 0] * queries.shape[-1] ** -0.5
-        summed = torch.stack([_attend(*item) for item in zip(queries, keys[:, 0], v, strict=True)])
-        projected: Tensor = self._project(summed)
-        return projected
+        return queries, keys
+
+    def _attend_present(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int, absent: Tensor) -> Tensor:
+        """The attention without the absent tokens, bool (B, M), as if they were not there."""
+        queries, keys = self._turned(q, k, num_k_exclude_rope)
+        values = self._attention.v_proj(v)[:, None]
+        summed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=~absent[:, None, None])
+        result: Tensor = self._attention.out_proj(summed[:, 0])
+        return result
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -151,37 +151,63 @@ class MemoryBank:
 
 
 def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) -> Memories:
-    """Stack banks of equal signature.
+    """Stack banks; where they hold different numbers of entries, the smaller are filled up with absent ones.
 
     With a selective policy the slots are ranks (the newest remembered frame is 1, whatever its age) and pointer ages
     stop at the limit, so that a target that was hidden for long is remembered as if it had just been seen; otherwise
     both are ages, as in the stock predictor.
 
     Args:
-        banks: of one signature, with at least one prompted entry each.
+        banks: with at least one prompted entry each; of one signature, unless the network can leave absent entries out.
         now: number of the current frame.
         policy: the policy that the banks were written with.
     """
-    first = banks[0]
-    count = len(first.recent)
-    slots, ages = [], []
+    some = banks[0].prompted[0]
+    nothing, no_pointer = torch.zeros_like(some.memory), torch.zeros_like(some.pointer)
+    kept, recent, pointers = (max(sizes) for sizes in zip(*(bank.signature for bank in banks), strict=True))
+    memories: list[list[Tensor]] = []
+    pointed: list[list[Tensor]] = []
+    slots: list[list[int]] = []
+    ages: list[list[int]] = []
+    absent: list[list[bool]] = []
     for bank in banks:
-        bank_ages = [now - entry.frame for entry in bank.kept] + [now - frame for frame, _ in bank.pointers]
+        lacking = kept - len(bank.kept), recent - len(bank.recent), pointers - len(bank.pointers)
+        memories.append(
+            [entry.memory for entry in bank.kept]
+            + [nothing] * lacking[0]
+            + [entry.memory for entry in bank.recent]
+            + [nothing] * lacking[1]
+        )
+        pointed.append(
+            [entry.pointer for entry in bank.kept]
+            + [no_pointer] * lacking[0]
+            + [pointer for _, pointer in bank.pointers]
+            + [no_pointer] * lacking[2]
+        )
+        kept_ages = [now - entry.frame for entry in bank.kept] + [0] * lacking[0]
+        bank_ages = kept_ages + [now - frame for frame, _ in bank.pointers] + [0] * lacking[2]
         if policy.selective:
-            slots.append(list(range(count, 0, -1)))
+            slots.append([*range(len(bank.recent), 0, -1), *[1] * lacking[1]])
             ages.append([min(age, bank.pointer_limit) for age in bank_ages])
         else:
-            slots.append([now - entry.frame for entry in bank.recent])
+            slots.append([now - entry.frame for entry in bank.recent] + [1] * lacking[1])
             ages.append(bank_ages)
-    device = first.prompted[0].memory.device
-    pointers = [
-        torch.stack([entry.pointer for entry in bank.kept] + [pointer for _, pointer in bank.pointers])
-        for bank in banks
-    ]
+        kept_absent = [False] * len(bank.kept) + [True] * lacking[0]
+        absent.append(
+            kept_absent
+            + [False] * len(bank.recent)
+            + [True] * lacking[1]
+            + kept_absent
+            + [False] * len(bank.pointers)
+            + [True] * lacking[2]
+        )
+    device = some.memory.device
+    stacked = [torch.stack(column) for column in zip(*memories, strict=True)]
     return Memories(
-        prompted=tuple(torch.stack([bank.kept[i].memory for bank in banks]) for i in range(len(first.kept))),
-        recent=tuple(torch.stack([bank.recent[i].memory for bank in banks]) for i in range(count)),
-        recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), count).t(),
-        pointers=torch.stack(pointers, dim=1),
+        prompted=tuple(stacked[:kept]),
+        recent=tuple(stacked[kept:]),
+        recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), recent).t(),
+        pointers=torch.stack([torch.stack(items) for items in pointed], dim=1),
         pointer_ages=torch.tensor(ages, dtype=torch.float32, device=device).t(),
+        absent=torch.tensor(absent, device=device) if any(map(any, absent)) else None,
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class Memories:
-    """What a batch of objects remembers; every object has the same number of entries of each kind.
+    """What a batch of objects remembers; every object has the same number of entries of each kind, some maybe absent.
 
     Attributes:
         prompted: memories of prompted frames, each BDhw.
@@ -64,6 +64,8 @@ class Memories:
         recent_slots: how far back each of `recent` counts, 1 for the newest; int64 (len(recent), B).
         pointers: object pointers, PBC.
         pointer_ages: ages of the pointers in frames, float32 (P, B).
+        absent: bool (B, len(prompted) + len(recent) + P), which entries, in this order, an object does not have and
+            must not be seen; None: none. Only a network whose `leaves_out_absent` is True takes them.
     """
 
     prompted: tuple[Tensor, ...]
@@ -71,6 +73,7 @@ class Memories:
     recent_slots: Tensor
     pointers: Tensor
     pointer_ages: Tensor
+    absent: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,20 @@ class Decoded:
     candidates: Candidates | None = None
 
 
+class Reader(Protocol):
+    """Attention to memories that can leave tokens out.
+
+    Attributes:
+        absent: bool (B, M), tokens not to be seen in the next call; None: all are seen.
+    """
+
+    absent: Tensor | None
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether it is worth it: only where attention is small."""
+
+
 def _in_precision(method: Callable[_P, _R]) -> Callable[_P, _R]:
     """Run a method of :class:`MaskletNetwork` under autocast, if its precision is not float32."""
 
@@ -135,6 +152,7 @@ class MaskletNetwork:
         dense_box_prompt: whether box prompts are also drawn as a mask prompt (our nano model is trained that way).
         precision: in which the network computes; its weights and results stay float32 where they may.
         image_encoder: computes the levels, each BCHW, of normalised images in place of the model's own encoder.
+        readers: attentions to memories that can leave entries out, one for each layer; empty: the model's cannot.
     """
 
     def __init__(
@@ -148,6 +166,7 @@ class MaskletNetwork:
         self.model = model
         self.precision = precision
         self.image_encoder: Callable[[Tensor], list[Tensor]] | None = None
+        self.readers: tuple[Reader, ...] = ()
         self.name = name
         self.checksum = checksum
         self.dense_box_prompt = dense_box_prompt
@@ -216,13 +235,14 @@ class MaskletNetwork:
             tokens.append(split)
             positions.append(encoding.repeat_interleave(parts, dim=0))
             pointer_tokens = split.shape[0]
-        mixed = model.memory_attention(
-            curr=[current],
-            curr_pos=[features.positions[-1].expand(-1, batch, -1)],
-            memory=torch.cat(tokens),
-            memory_pos=torch.cat(positions),
-            num_obj_ptr_tokens=pointer_tokens,
-        )
+        with self._left_out(memories, height * width, pointer_tokens):
+            mixed = model.memory_attention(
+                curr=[current],
+                curr_pos=[features.positions[-1].expand(-1, batch, -1)],
+                memory=torch.cat(tokens),
+                memory_pos=torch.cat(positions),
+                num_obj_ptr_tokens=pointer_tokens,
+            )
         return mixed.permute(1, 2, 0).reshape(batch, channels, height, width)
 
     @_in_precision
@@ -296,6 +316,31 @@ class MaskletNetwork:
             list(features.levels), list(features.sizes), high, object_score[:, None], prompted
         )
         return memory
+
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether banks that hold different numbers of entries may share a batch."""
+        return bool(self.readers) and all(reader.leaves_out for reader in self.readers)
+
+    @contextlib.contextmanager
+    def _left_out(self, memories: Memories, places: int, pointer_tokens: int) -> Iterator[None]:
+        """Let the memory attention ignore absent entries: `places` tokens per memory, then those of the pointers."""
+        if memories.absent is None:
+            yield
+            return
+        spatial = len(memories.prompted) + len(memories.recent)
+        tokens = [memories.absent[:, :spatial].repeat_interleave(places, dim=1)]
+        if pointer_tokens:
+            parts = pointer_tokens // len(memories.pointers)
+            tokens.append(memories.absent[:, spatial:].repeat_interleave(parts, dim=1))
+        absent = torch.cat(tokens, dim=1)
+        for reader in self.readers:
+            reader.absent = absent
+        try:
+            yield
+        finally:
+            for reader in self.readers:
+                reader.absent = None
 
     def _memory_positions(self, height: int, width: int) -> Tensor:
         if self._spatial_encoding is None or self._spatial_encoding.shape[0] != height * width:

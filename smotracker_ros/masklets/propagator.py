@@ -271,6 +271,9 @@ class Propagator:
         return window_around(item.guess.center, self.window_factor * item.guess.size)
 
     def _by_signature(self, ids: Sequence[int]) -> list[list[int]]:
+        """Objects that may share a call of the attention to their memories."""
+        if self.network.leaves_out_absent:
+            return [list(ids)]
         groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         for identity in ids:
             groups[self._objects[identity].bank.signature].append(identity)

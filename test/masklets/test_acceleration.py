@@ -12,7 +12,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.acceleration import MemoryReader, PackedLinear, accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
-from smotracker_ros.masklets.memory import FIFO
+from smotracker_ros.masklets.memory import FIFO, MOTION_AWARE, Entry, MemoryBank, batch_memories
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
 from smotracker_ros.presets import build_network, load_settings
@@ -97,3 +97,35 @@ def test_presets_accelerate_where_it_can_be_done() -> None:
     assert not any(type(module) is torch.nn.Linear for module in network.model.image_encoder.modules())
     assert not can_accelerate(torch.device("cuda"), torch.float32)
     assert not can_accelerate(CPU, torch.bfloat16)
+
+
+def _bank(generator: torch.Generator, prompts: int, recent: int) -> MemoryBank:
+    bank = MemoryBank(4, 7)
+    for frame in range(prompts + recent):
+        entry = Entry(frame, torch.randn(32, 6, 6, generator=generator), torch.randn(128, generator=generator))
+        bank.write(entry, prompted=frame < prompts)
+    return bank
+
+
+@torch.inference_mode()
+def test_objects_with_fewer_memories_share_a_call_as_if_they_were_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = build_network(load_settings("y-smotracker"))
+    assert network.leaves_out_absent
+    banks = [_bank(generator, *counts) for counts in ((1, 0), (1, 2), (2, 4), (1, 9))]
+    assert len({bank.signature for bank in banks}) == 4
+    features = network.encode(torch.randn(4, 3, 96, 96, generator=generator))
+    together = network.condition(features, batch_memories(banks, 12, MOTION_AWARE))
+    for index, bank in enumerate(banks):
+        alone = network.condition(features.select([index]), batch_memories([bank], 12, MOTION_AWARE))
+        torch.testing.assert_close(together[index], alone[0], atol=1e-4, rtol=1e-4)
+    filled = [_bank(generator, *counts) for counts in ((2, 4), (1, 0), (1, 2), (1, 9))]
+    others = network.condition(features, batch_memories([*banks[:1], *filled[1:]], 12, MOTION_AWARE))
+    torch.testing.assert_close(others[0], together[0], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(others[1], together[1], atol=1e-2)
+
+
+def test_large_attentions_do_not_share_calls_of_unequal_memories(tmp_path: Path) -> None:
+    network = load_network(_official(tmp_path / "tiny.pt"), 256)
+    network.readers = accelerate(network.model)
+    assert network.readers and not network.leaves_out_absent

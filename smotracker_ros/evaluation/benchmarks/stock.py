@@ -72,7 +72,7 @@ def run(settings: StockSettings, say: Say) -> Result:
         windows = load_network(weights, settings.window_size)
         for network in (whole, windows):
             if can_accelerate(network.device, network.precision):
-                accelerate(network.model)
+                network.readers = accelerate(network.model)
         for number in settings.targets:
             say(f"{number} target(s): filling the memories")
             entry = _compare(settings, number, stock, whole, windows, Path(folder), say)
