@@ -20,6 +20,7 @@ from smotracker_ros.evaluation.benchmarks.clips import scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, count_live, significant, spread
 from smotracker_ros.frames import Frame
 from smotracker_ros.masklets import propagator as propagator_module
+from smotracker_ros.masklets import views as views_module
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.motion import CameraMotion
@@ -44,7 +45,7 @@ def _steps() -> tuple[tuple[Any, str, str], ...]:
         (MaskletNetwork, "decode", "mask decoder"),
         (MaskletNetwork, "memorise", "memory encoder"),
         (MaskletNetwork, "normalise", "cutting windows"),
-        (propagator_module, "cut", "cutting windows"),
+        (views_module, "cut", "cutting windows"),
         (propagator_module, "batch_memories", "collecting memories"),
         (propagator_module, "keep_object", "pasting masks"),
         (propagator_module, "paste", "pasting masks"),
