@@ -174,7 +174,7 @@ class Crossings:
         for item in list(self.ripe(targets)):
             item.passes += 1
             pair = [targets[identity] for identity in item.ids]
-            places = _places(pair, item, targets, detections)
+            places, detected = _places(pair, item, targets, detections)
             if len(places) < 2:
                 continue
             costs = np.stack([shadow.costs(places, item.seconds) for shadow in item.shadows])
@@ -184,6 +184,10 @@ class Crossings:
                     costs[row, place] -= _TRUST_IN_MASKS
             total = costs[0][:, None] + costs[1][None]
             total[pairwise_overlap(places, places) >= _SAME_PLACE] = np.inf
+            for place in {place for place in present if place is not None and place < detected}:
+                left = np.ones_like(total, dtype=np.bool_)
+                left[place, :] = left[:, place] = False
+                total[left] = np.inf
             best = np.unravel_index(int(total.argmin()), total.shape)
             if not np.isfinite(total[best]):
                 continue
@@ -211,7 +215,7 @@ def _on(box: FloatArray, places: FloatArray) -> bool:
 
 def _places(
     pair: list[Target], crossing: Crossing, targets: Mapping[int, Target], detections: FloatArray
-) -> FloatArray:
+) -> tuple[FloatArray, int]:
     """Boxes where one of the two may be: detections, and masks where nothing is detected; float32 (N, 4)."""
     near = np.zeros(len(detections), dtype=np.bool_)
     if len(detections):
@@ -220,4 +224,4 @@ def _places(
     others = as_boxes([t.box for t in targets.values() if t.id not in crossing.ids and t.mask_box is not None])
     places = as_boxes([box for box in detections[near] if not _on(box, others)])
     unexplained = [t.box for t in pair if t.mask_box is not None and not _on(t.box, places)]
-    return np.concatenate([places, as_boxes(unexplained)])
+    return np.concatenate([places, as_boxes(unexplained)]), len(places)

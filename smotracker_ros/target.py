@@ -38,6 +38,9 @@ _LEAST_TRAVEL_SIZES = 0.06
 # A masklet that goes undetected so many times while it moves by fewer pixels is stranded
 _STRANDED_MISSES = 2
 _STRANDED_TRAVEL = 2.0
+# A mask rated below this share of the target's mean shows something else, once so many masks are known
+_LEAST_QUALITY = 0.35
+_KNOWN_MASKS = 5
 # Detections needed before their mean confidence says something
 _SURE_HITS = 3
 # A position may be off by this many sizes per second out of sight, on top of the prediction
@@ -183,6 +186,10 @@ class Target:
         limit = max(1.5 * self.longer_side, 10.0) + self.reach
         too_large = float(box_sizes(mask_box)[0].max()) > _LARGEST_GROWTH * max(self.detected_side, 4.0)
         return 0.0 if too_large else max(0.0, 1.0 - distance / limit)
+
+    def believes(self, quality: float) -> bool:
+        """Whether a mask of that predicted IoU is good enough, measured by the target's masks so far, to be its own."""
+        return self.masks_seen < _KNOWN_MASKS or quality >= _LEAST_QUALITY * self.mean_quality
 
     def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
         """Take a visible mask of this frame."""

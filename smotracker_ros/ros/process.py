@@ -40,6 +40,8 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     # anywhere, also in the middle of rclpy's bookkeeping.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init()
+    # Made now: an executor whose making a signal breaks leaves half an object behind, which Python complains about.
+    rclpy.get_global_executor()
     core = logging.getLogger("smotracker_ros")
     core.setLevel(logging.INFO)
     core.addHandler(_ToRos(name))
