@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
 from smotracker_ros.geometry import FloatArray
 from smotracker_ros.motion import STILL, CameraMotion
+from smotracker_ros.rivals import Rivals
+from smotracker_ros.target import Target
 
 COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -62,8 +65,8 @@ def _sum_of_cues(first: Side, second: Side) -> FloatArray:
 def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
     """An association with other cues; where one proposal is all there is, it needs no second vote."""
 
-    def run(masklets: Side, detections: Side, least_votes: int = 1) -> Association:
-        return associate(masklets, detections, cues, min(least_votes, len(cues)))
+    def run(masklets: Side, detections: Side, least_cues: int = 1) -> Association:
+        return associate(masklets, detections, cues, min(least_cues, len(cues)))
 
     return run
 
@@ -72,6 +75,18 @@ def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
 PARTS: dict[str, tuple[Any, str, Any]] = {
     "no camera motion": (CameraMotion, "update", lambda self, image: STILL),
     "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
+    "two masklets may have one mask": (Rivals, "_losers", lambda self, targets, masks: set()),
+    "masks taken however poorly rated": (Target, "owns", lambda self, box, predicted_iou: self.agrees(box) > 0),
+    "boxes round several targets taken for one": (
+        tracker_module,
+        "show_several",
+        lambda detections, targets: np.zeros(len(detections), dtype=np.bool_),
+    ),
+    "association: each cue has one vote": (
+        tracker_module,
+        "associate",
+        _associate_by([replace(cue, votes=1) for cue in CUES]),
+    ),
     "association: Hungarian on the sum of the cues": (
         tracker_module,
         "associate",

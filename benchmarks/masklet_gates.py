@@ -3,10 +3,11 @@
     python benchmarks/masklet_gates.py --data DATA/composed
 
 Every target is prompted once, with its loose label, on the first frame that shows it well, and propagated to the end of
-the clip; nothing corrects it. Printed are the share of (target, frame) pairs in which "visible" or "hidden" is decided
-as the labels have it, and the share of crossings after which both masks lie on their own targets. Composed clips have
-exact labels in `gt/gt.txt` beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cuts are left
-out.
+the clip; nothing corrects it. The network is measured twice: alone, with windows where the masks were last, and with
+what the tracker knows of motion: the camera's, the targets' flight, and that two masklets have not the same mask.
+Printed are the share of (target, frame) pairs in which "visible" or "hidden" is decided as the labels have it, and the
+share of crossings after which both masks lie on their own targets. Composed clips have exact labels in `gt/gt.txt`
+beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cuts are left out.
 """
 
 from __future__ import annotations
@@ -20,18 +21,25 @@ import torch
 import typer
 from rich.progress import track as progress
 
+from smotracker_ros.crossings import Crossings
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
-from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
+from smotracker_ros.motion import CameraMotion
 from smotracker_ros.presets import build_network, load_settings
+from smotracker_ros.rivals import Rivals
+from smotracker_ros.target import Target, box_margins
 from smotracker_ros.training.clips import Clip, read_clip
 
 # A target of fewer pixels is not prompted
 LEAST_SIDE = 4.0
 # A crossing is over when the loose boxes have been apart for so many frames; it is judged then
 SETTLED_FRAMES = 10
+# The clips have 30 frames per second; straight flight is a good guess for so many seconds
+SECONDS = 1 / 30
+LONGEST_FLIGHT = 0.5
 
 
 def _by_id(clip: Clip) -> dict[int, dict[int, FloatArray]]:
@@ -44,7 +52,7 @@ def _by_id(clip: Clip) -> dict[int, dict[int, FloatArray]]:
 
 
 def _propagate(
-    network: MaskletNetwork, clip: Clip, truth: dict[int, dict[int, FloatArray]]
+    network: MaskletNetwork, clip: Clip, truth: dict[int, dict[int, FloatArray]], flies: bool
 ) -> dict[int, dict[int, FloatArray | None]]:
     """Tight boxes by identity and frame from the prompt on; None where the network sees nothing."""
     starts: dict[int, int] = {}
@@ -53,16 +61,65 @@ def _propagate(
         if large:
             starts[identity] = min(large)
     propagator = Propagator(network, POLICIES["motion_aware"])
+    flights = _Flights(propagator)
     result: dict[int, dict[int, FloatArray | None]] = {identity: {} for identity in starts}
     for index, image in clip.images():
         frame = Frame(image, index, index)
-        for identity, masklet in propagator.step(frame).items():
-            result[identity][index] = masklet.box
+        if flies:
+            boxes = flights.step(frame, SECONDS)
+        else:
+            boxes = {identity: masklet.box for identity, masklet in propagator.step(frame).items()}
+        for identity, box in boxes.items():
+            result[identity][index] = box
         new = {identity: truth[identity][index] for identity, start in starts.items() if start == index}
         if new:
             for identity, masklet in propagator.prompt(frame, new).items():
                 result[identity][index] = masklet.box
+                flights.start(identity, new[identity], masklet)
     return result
+
+
+class _Flights:
+    """What the tracker knows of motion, without its detections."""
+
+    def __init__(self, propagator: Propagator) -> None:
+        self._propagator = propagator
+        self._camera, self._crossings, self._rivals = CameraMotion(), Crossings(), Rivals()
+        self._targets: dict[int, Target] = {}
+
+    def start(self, identity: int, prompt: FloatArray, masklet: Masklet) -> None:
+        """A target that has been prompted with a box (4,)."""
+        target = self._targets[identity] = Target.born(identity, prompt, np.zeros(1, dtype=np.float32))
+        if masklet.box is not None:
+            target.see(masklet.mask, masklet.box, masklet.predicted_iou, 0.0)
+            target.margins = box_margins(prompt, masklet.box)
+            target.motion.center, target.size = box_centers(prompt)[0], box_sizes(prompt)[0]
+
+    def step(self, frame: Frame, seconds: float) -> dict[int, FloatArray | None]:
+        """Tight boxes of all targets in the next frame."""
+        shift = self._camera.update(frame.image)
+        self._crossings.predict(shift, seconds)
+        for target in self._targets.values():
+            if target.seconds_unseen > LONGEST_FLIGHT:
+                target.motion.velocity[:] = 0
+            target.predict(shift, seconds)
+        masklets = self._propagator.step(
+            frame,
+            None,
+            {key: Guess(target.motion.center, target.longer_side) for key, target in self._targets.items()},
+            lambda identity, box: self._targets[identity].agrees(box),
+            self._crossings.unsettled,
+        )
+        slipped = self._rivals.judge(self._targets, masklets, ())
+        for identity, masklet in masklets.items():
+            target = self._targets[identity]
+            if identity in slipped:
+                self._propagator.rewind(identity, self._propagator.time)
+            elif masklet.box is not None and target.owns(masklet.box, masklet.predicted_iou):
+                target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
+        self._crossings.update(self._targets, self._propagator.time)
+        self._camera.exclude([target.box for target in self._targets.values()])
+        return {identity: target.mask_box for identity, target in self._targets.items()}
 
 
 def _presence(
@@ -114,8 +171,8 @@ def _crossings(
     return judged
 
 
-def measure(network: MaskletNetwork, directories: Sequence[Path]) -> None:
-    """Print the figures of all clips."""
+def measure(network: MaskletNetwork, directories: Sequence[Path], flies: bool) -> None:
+    """Print the figures of all clips; `flies`: with what the tracker knows of motion."""
     seen: list[bool] = []
     hidden: list[bool] = []
     crossings: list[tuple[bool, bool]] = []
@@ -125,7 +182,7 @@ def measure(network: MaskletNetwork, directories: Sequence[Path]) -> None:
         clip = read_clip(directory)
         if clip.cuts:
             continue
-        found = _propagate(network, clip, loose)
+        found = _propagate(network, clip, loose, flies)
         one, other = _presence(found, _by_id(clip))
         seen += one
         hidden += other
@@ -147,7 +204,10 @@ def main(
     """Command line."""
     torch.set_num_threads(1)
     directories = sorted(path.parent for path in data.glob("*/seqinfo.ini"))
-    measure(build_network(load_settings(overrides={"masklet_weights": weights})), directories)
+    network = build_network(load_settings(overrides={"masklet_weights": weights}))
+    for flies in (False, True):
+        print("with the tracker's motion" if flies else "alone")
+        measure(network, directories, flies)
 
 
 if __name__ == "__main__":

@@ -184,10 +184,11 @@ class Crossings:
                     costs[row, place] -= _TRUST_IN_MASKS
             total = costs[0][:, None] + costs[1][None]
             total[pairwise_overlap(places, places) >= _SAME_PLACE] = np.inf
+            # a place where a mask lies and the detector agrees is not left empty for an explanation farther off
             for place in {place for place in present if place is not None and place < detected}:
-                left = np.ones_like(total, dtype=np.bool_)
-                left[place, :] = left[:, place] = False
-                total[left] = np.inf
+                taken = np.zeros_like(total, dtype=np.bool_)
+                taken[place, :] = taken[:, place] = True
+                total[~taken] = np.inf
             best = np.unravel_index(int(total.argmin()), total.shape)
             if not np.isfinite(total[best]):
                 continue
@@ -216,7 +217,10 @@ def _on(box: FloatArray, places: FloatArray) -> bool:
 def _places(
     pair: list[Target], crossing: Crossing, targets: Mapping[int, Target], detections: FloatArray
 ) -> tuple[FloatArray, int]:
-    """Boxes where one of the two may be: detections, and masks where nothing is detected; float32 (N, 4)."""
+    """Boxes where one of the two may be, float32 (N, 4), and how many of them, the first, are detections.
+
+    The others are masks where nothing is detected.
+    """
     near = np.zeros(len(detections), dtype=np.bool_)
     if len(detections):
         for shadow in crossing.shadows:

@@ -1,30 +1,36 @@
 """Rivals: where two masklets have come to lie on the same pixels, at most one of them is right.
 
 Where two targets pass, SAM2 is apt to give both the same mask, of one of them or of both together. It then belongs to
-the one whose flight leads there; the other is hidden, or its masklet has slipped, and it flies on unseen until it is
-seen apart or the detector shows it.
+the one whose flight leads there and whose network rates it as it is used to; the other is hidden, or its masklet has
+slipped. That one flies on unseen until SAM2 finds it elsewhere or the detector shows it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, pairwise_iou
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, pairwise_iou, pairwise_overlap
+from smotracker_ros.masklets.propagator import Masklet
 from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
 
-# Tight boxes of which this share is common show the same
+# Tight boxes of this IoU show the same
 _SAME_MASK_IOU = 0.5
-
-
+# What speaks against a claim, in sizes of distance from the expected place: a predicted IoU of 1 less than the mean of
+# the target's masks, and that the masklet had slipped already in the frame before
 _DOUBT = 1.0
 _SLIPPED = 0.5
 # A detector pass is asked for when a masklet has slipped for so many frames, and again after so many more
 _PATIENCE = 3
 _INTERVAL = 6
+# A detection lies on a target if the smaller of the two boxes is covered with this share
+_SAME_PLACE = 0.5
+# A detection of this IoU with a target is of that target, whatever else is in its box
+_OWN_IOU = 0.6
 
 
 class Rivals:
@@ -47,33 +53,64 @@ class Rivals:
         """Whether a detector pass may show where a hidden target is."""
         return any(frames % _INTERVAL == _PATIENCE for frames in self._frames.values())
 
-    def judge(self, targets: Mapping[int, Target], boxes: Mapping[int, FloatArray], qualities: Mapping[int, float]) -> set[int]:
+    def judge(
+        self, targets: Mapping[int, Target], masklets: Mapping[int, Masklet], gliding: Collection[int]
+    ) -> set[int]:
         """Say whose masks of this frame are another's.
 
         Args:
-            targets: by id, moved on to this frame but not yet corrected by its masks.
-            boxes: tight boxes of this frame's masks by id, float32 (4,), xyxy pixels.
+            targets: by id, moved on to this frame; those of `masklets` are not yet corrected by their masks.
+            masklets: this frame's, by id.
+            gliding: ids of the targets that have got their masks without SAM2.
 
         Returns:
             Ids of the targets that have slipped.
         """
-        losers = self._losers(targets, boxes, qualities)
-        self._frames = Counter({identity: self._frames[identity] + 1 for identity in losers})
+        masks: dict[int, tuple[FloatArray, float]] = {}
+        for identity in gliding:
+            target = targets[identity]
+            if target.mask_box is not None:
+                masks[identity] = (target.mask_box, target.quality)
+        for identity, masklet in masklets.items():
+            if masklet.box is not None and targets[identity].owns(masklet.box, masklet.predicted_iou):
+                masks[identity] = (masklet.box, masklet.predicted_iou)
+        slipped = self._losers(targets, masks)
+        self._frames = Counter({identity: self._frames[identity] + 1 for identity in slipped})
+        return slipped
+
+    def _losers(self, targets: Mapping[int, Target], masks: Mapping[int, tuple[FloatArray, float]]) -> set[int]:
+        """Ids of those with the weaker claim to a mask, of which boxes and predicted IoU are given."""
+        ids = sorted(masks)
+        boxes = as_boxes([masks[identity][0] for identity in ids])
+        same = np.triu(pairwise_iou(boxes, boxes) > _SAME_MASK_IOU, 1)
+        losers: set[int] = set()
+        for first, second in zip(*np.nonzero(same), strict=True):
+            pair = ids[first], ids[second]
+            if not losers.intersection(pair):
+                losers.add(max(pair, key=lambda identity: self._weakness(targets[identity], *masks[identity])))
         return losers
 
-    def _losers(self, targets: Mapping[int, Target], boxes: Mapping[int, FloatArray], qualities: Mapping[int, float]) -> set[int]:
-        ids = sorted(boxes)
-        array = as_boxes([boxes[identity] for identity in ids])
-        same = np.triu(pairwise_iou(array, array) > _SAME_MASK_IOU, 1)
-        claims = []
-        for identity, center in zip(ids, box_centers(array), strict=True):
-            target = targets[identity]
-            error = float(np.linalg.norm(center - target.motion.center)) / max(target.longer_side, 8.0)
-            doubt = max(target.mean_quality - qualities[identity], 0.0)
-            cost = error + _DOUBT * doubt + _SLIPPED * (identity in self._frames)
-            claims.append((target.state is not TrackState.CONFIRMED, cost, identity))
-        losers: set[int] = set()
-        for pair in zip(*np.nonzero(same), strict=True):
-            if not any(ids[index] in losers for index in pair):
-                losers.add(ids[max(pair, key=lambda index: claims[index])])
-        return losers
+    def _weakness(self, target: Target, box: FloatArray, predicted_iou: float) -> tuple[bool, float, int]:
+        """How weak a claim to a mask is; at a tie the younger target's is the weaker."""
+        error = float(np.linalg.norm(box_centers(box)[0] - target.motion.center)) / max(target.longer_side, 8.0)
+        doubt = max(target.mean_quality - predicted_iou, 0.0)
+        cost = error + _DOUBT * doubt + _SLIPPED * (target.id in self._frames)
+        return target.state is not TrackState.CONFIRMED, cost, target.id
+
+
+def lies_on_any(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:
+    """Which detections, float32 (N, 4), lie on a target that is seen, bool (N,)."""
+    seen = as_boxes([target.box for target in targets if target.mask_box is not None])
+    if not len(seen) or not len(detections):
+        return np.zeros(len(detections), dtype=np.bool_)
+    return np.asarray(pairwise_overlap(detections, seen).max(axis=1) >= _SAME_PLACE)
+
+
+def show_several(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:
+    """Which detections, float32 (N, 4), are one box round two or more CONFIRMED targets that are seen, bool (N,)."""
+    seen = as_boxes([t.box for t in targets if t.state is TrackState.CONFIRMED and t.mask_box is not None])
+    if len(seen) < 2 or not len(detections):
+        return np.zeros(len(detections), dtype=np.bool_)
+    centers = box_centers(seen)
+    inside = ((centers >= detections[:, None, :2]) & (centers <= detections[:, None, 2:])).all(axis=2)
+    return np.asarray((inside.sum(axis=1) >= 2) & (pairwise_iou(detections, seen).max(axis=1) < _OWN_IOU))

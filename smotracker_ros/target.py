@@ -38,7 +38,7 @@ _LEAST_TRAVEL_SIZES = 0.06
 # A masklet that goes undetected so many times while it moves by fewer pixels is stranded
 _STRANDED_MISSES = 2
 _STRANDED_TRAVEL = 2.0
-# A mask rated below this share of the target's mean shows something else, once so many masks are known
+# A mask rated below this share of the mean of the target's masks shows something else, once so many masks are known
 _LEAST_QUALITY = 0.35
 _KNOWN_MASKS = 5
 # Detections needed before their mean confidence says something
@@ -180,6 +180,11 @@ class Target:
         self.seconds_alive += seconds
         self.mask, self.mask_box = None, None
 
+    def wait_inside(self, width: int, height: int) -> None:
+        """Expect a LOST target that has left an image of that size where it left: there it may come back."""
+        if self.state is TrackState.LOST:
+            self.motion.center = np.clip(self.motion.center, 0, (width, height)).astype(np.float32)
+
     def agrees(self, mask_box: FloatArray) -> float:
         """Agreement of a mask's box with the expected motion in [0, 1]; 0 is a jump that no target makes."""
         distance = float(np.linalg.norm(box_centers(mask_box)[0] - self.motion.center))
@@ -187,9 +192,15 @@ class Target:
         too_large = float(box_sizes(mask_box)[0].max()) > _LARGEST_GROWTH * max(self.detected_side, 4.0)
         return 0.0 if too_large else max(0.0, 1.0 - distance / limit)
 
-    def believes(self, quality: float) -> bool:
-        """Whether a mask of that predicted IoU is good enough, measured by the target's masks so far, to be its own."""
-        return self.masks_seen < _KNOWN_MASKS or quality >= _LEAST_QUALITY * self.mean_quality
+    def owns(self, mask_box: FloatArray, predicted_iou: float) -> bool:
+        """Whether a mask may be the target's own: where it can have flown, and rated about as its masks are used to be.
+
+        Args:
+            mask_box: tight box of the mask, float32 (4,), xyxy pixels.
+            predicted_iou: the network's estimate.
+        """
+        rated = self.masks_seen < _KNOWN_MASKS or predicted_iou >= _LEAST_QUALITY * self.mean_quality
+        return rated and self.agrees(mask_box) > 0
 
     def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
         """Take a visible mask of this frame."""

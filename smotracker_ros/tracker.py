@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from smotracker_ros.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
-from smotracker_ros.rivals import Rivals
+from smotracker_ros.rivals import Rivals, lies_on_any, show_several
 from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import Tracks, TrackState
@@ -149,8 +149,7 @@ class SmoTracker:
         self._crossings.predict(shift, seconds)
         for target in self._targets.values():
             target.predict(shift, seconds)
-            if not target.is_live:
-                target.motion.center = np.clip(target.motion.center, 0, (frame.width, frame.height)).astype(np.float32)
+            target.wait_inside(frame.width, frame.height)
         self._propagate(frame, seconds)
         self._crossings.update(self._targets, self._propagator.time)
         self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
@@ -185,7 +184,7 @@ class SmoTracker:
             frozen=() if self._first_frame_only else self._crossings.unsettled,
             choose=self._mask_choice.choose if chooses else None,
         )
-        slipped = set() if self._first_frame_only else self._judge_rivals(live, masklets, gliding)
+        slipped = set() if self._first_frame_only else self._rivals.judge(self._targets, masklets, gliding)
         for target in live:
             if target.id in slipped:
                 self._propagator.rewind(target.id, self._propagator.time)
@@ -193,30 +192,6 @@ class SmoTracker:
             self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
             if interval > 1:
                 self._gliding.remember(target, frame.image)
-
-    def _judge_rivals(
-        self, live: Sequence[Target], masklets: Mapping[int, Masklet], gliding: Collection[int]
-    ) -> set[int]:
-        """Ids of the targets whose masks are another's."""
-        boxes = {identity: self._targets[identity].mask_box for identity in gliding}
-        boxes.update((t.id, masklets[t.id].box) for t in live)
-        usable = {
-            identity: box
-            for identity, box in boxes.items()
-            if box is not None
-            and (
-                identity in gliding
-                or (
-                    self._targets[identity].agrees(box) > 0
-                    and self._targets[identity].believes(masklets[identity].predicted_iou)
-                )
-            )
-        }
-        qualities = {
-            identity: masklets[identity].predicted_iou if identity in masklets else self._targets[identity].quality
-            for identity in usable
-        }
-        return self._rivals.judge(self._targets, usable, qualities)
 
     @property
     def _first_frame_only(self) -> bool:
@@ -231,9 +206,7 @@ class SmoTracker:
     @staticmethod
     def _look(target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
         target.quality = masklet.predicted_iou
-        if masklet.box is not None and (
-            ungated or (target.agrees(masklet.box) > 0 and target.believes(masklet.predicted_iou))
-        ):
+        if masklet.box is not None and (ungated or target.owns(masklet.box, masklet.predicted_iou)):
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
     def _follow_cues(self, frame: Frame, cues: Sequence[DueCue]) -> None:
@@ -273,12 +246,13 @@ class SmoTracker:
         prompts: dict[int, FloatArray] = {}
         # what lies still at a known place of clutter says nothing about a target that flies past
         still, travelled = self._clutter.claim(found.boxes)
-        free = np.flatnonzero(~still & ~self._merged(found.boxes))
+        free = np.flatnonzero(~still & ~show_several(found.boxes, live))
         appearance = self._describe(frame, found, free, live)
         for identity, (box, crossing) in self._crossings.settle(self._targets, found.boxes[free]).items():
             self._targets[identity].restart(box)
             self._propagator.rewind(identity, crossing.frame)
             prompts[identity] = box
+        unsettled = self._crossings.unsettled
         slipped = [target for target in live if target.id in self._rivals.slipped]
         live = [target for target in live if target.id not in self._rivals.slipped]
         for group in (live, slipped, lost):
@@ -286,11 +260,11 @@ class SmoTracker:
                 continue
             candidates = free if group is not lost else free[found.scores[free] >= settings.birth_confidence]
             if group is slipped:
-                candidates = candidates[~self._crossings_near(found.boxes[candidates], live)]
+                candidates = candidates[~lies_on_any(found.boxes[candidates], live)]
             # place alone says little about what has been out of sight: a second cue must agree
-            least_votes = 2 if group is lost else 1
+            least_cues = 2 if group is lost else 1
             sides = self._masklet_side(group), _detection_side(found.boxes[candidates], appearance[candidates])
-            result = associate(*sides, least_votes=least_votes)
+            result = associate(*sides, least_cues=least_cues)
             for row, column in result.matches:
                 target, index = group[row], int(candidates[column])
                 box = found.boxes[index]
@@ -302,13 +276,10 @@ class SmoTracker:
                     target.restart(box)
                     prompts[target.id] = box
                 self._accept(target, found, index, appearance)
-            if group is live:
-                for row in result.unmatched_masklets:
+            for row in result.unmatched_masklets if group is not lost else ():
+                # what is hidden behind another target cannot be detected
+                if group is live or group[row].id not in unsettled:
                     group[row].missed(settings)
-            elif group is slipped:
-                for row in result.unmatched_masklets:
-                    if group[row].id not in self._crossings.unsettled:
-                        group[row].missed(settings)
             matched = candidates[[column for _, column in result.matches]]
             free = free[~np.isin(free, matched)]
         prompts.update(self._births(found, appearance, free, travelled))
@@ -324,21 +295,6 @@ class SmoTracker:
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
                     target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
-
-    def _merged(self, boxes: FloatArray) -> np.ndarray:
-        live = as_boxes([t.box for t in self._targets.values() if t.state is TrackState.CONFIRMED and t.mask_box is not None])
-        if len(live) < 2 or not len(boxes):
-            return np.zeros(len(boxes), dtype=np.bool_)
-        centers = box_centers(live)
-        inside = ((centers >= boxes[:, None, :2]) & (centers <= boxes[:, None, 2:])).all(axis=2)
-        return (inside.sum(axis=1) >= 2) & (pairwise_iou(boxes, live).max(axis=1) < 0.6)
-
-    @staticmethod
-    def _crossings_near(boxes: FloatArray, live: list[Target]) -> np.ndarray:
-        masks = as_boxes([target.box for target in live if target.mask_box is not None])
-        if not len(masks) or not len(boxes):
-            return np.zeros(len(boxes), dtype=np.bool_)
-        return pairwise_overlap(boxes, masks).max(axis=1) >= 0.5
 
     def _describe(self, frame: Frame, found: Detections, free: np.ndarray, live: list[Target]) -> FloatArray:
         """Appearance of detections; zeros, which agree with none, where it would be looked at for nothing.

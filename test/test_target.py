@@ -182,3 +182,23 @@ def test_margins_carry_size_but_not_a_shifted_centre() -> None:
     shifted = box_margins(LABEL + np.float32([12, 0, 12, 0]), TIGHT)
     assert abs(shifted[0] + shifted[2]) / 2 <= 0.12 * 20 + 1e-4
     np.testing.assert_allclose(shifted[2] - shifted[0], 20 - 11, atol=1e-4)
+
+
+def test_a_mask_rated_far_below_the_others_is_not_the_target_s_own() -> None:
+    target = _target()
+    assert target.owns(TIGHT, 0.05), "nothing is known of its masks yet"
+    for _ in range(6):
+        _see(target, TIGHT)  # rated 0.9
+    assert target.owns(TIGHT, 0.5)
+    assert not target.owns(TIGHT, 0.2)
+    assert not target.owns(TIGHT + 200, 0.9)
+
+
+def test_a_lost_target_waits_where_it_left_the_image() -> None:
+    target = _target()
+    target.motion.center = np.float32([-30, 90])
+    target.wait_inside(100, 80)
+    assert target.motion.center.tolist() == [-30, 90], "what is live may be half outside"
+    target.state = TrackState.LOST
+    target.wait_inside(100, 80)
+    assert target.motion.center.tolist() == [0, 80]

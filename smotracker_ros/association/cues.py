@@ -38,11 +38,12 @@ CueFunction = Callable[[Side, Side], FloatArray]
 
 @dataclass(frozen=True)
 class Cue:
-    """A cue function with its name and gate."""
+    """A cue function with its name, its gate, and the votes that its proposals carry."""
 
     name: str
     function: CueFunction
     gate: float
+    votes: int = 1
 
 
 def _center_distance(first: Side, second: Side) -> FloatArray:
@@ -85,7 +86,7 @@ def shape_cost(first: Side, second: Side) -> FloatArray:
 
 
 CUES = (
-    Cue("iou", overlap_cost, 0.75),
+    Cue("iou", overlap_cost, 0.75, votes=2),  # of neighbours that look alike, place tells more than looks do
     Cue("appearance", appearance_cost, 0.5),
     Cue("shape", shape_cost, 0.45),
 )

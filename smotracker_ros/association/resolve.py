@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,17 +42,17 @@ def propose(cost: FloatArray, gate: float) -> list[tuple[int, int]]:
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] <= gate]
 
 
-def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, least_votes: int = 1) -> Association:
+def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, least_cues: int = 1) -> Association:
     """Match masklets with detections.
 
     Every cue proposes an assignment by itself. The union of the proposals is taken; where two proposals claim the same
-    masklet or detection, the one that more cues agree on wins, then the one of lower mean cost.
+    masklet or detection, the one with more votes wins, then the one of lower mean cost.
 
     Args:
         masklets: N of them.
         detections: M of them.
         cues: cue models.
-        least_votes: cues that must propose a pair.
+        least_cues: cues that must propose a pair.
 
     Returns:
         At most one match per masklet and per detection.
@@ -59,13 +60,15 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, leas
     if not len(masklets) or not len(detections):
         return Association((), tuple(range(len(masklets))), tuple(range(len(detections))))
     costs = [cue.function(masklets, detections) for cue in cues]
-    votes: dict[tuple[int, int], int] = {}
+    votes: Counter[tuple[int, int]] = Counter()
+    agreeing: Counter[tuple[int, int]] = Counter()
     for cue, cost in zip(cues, costs, strict=True):
         for pair in propose(cost, cue.gate):
-            votes[pair] = votes.get(pair, 0) + 1
+            votes[pair] += cue.votes
+            agreeing[pair] += 1
     mean = np.mean(costs, axis=0)
     # the pair itself is the last key, so that ties fall the same way on every run
-    agreed = [pair for pair, count in votes.items() if count >= least_votes]
+    agreed = [pair for pair, count in agreeing.items() if count >= least_cues]
     order = sorted(agreed, key=lambda pair: (-votes[pair], float(mean[pair]), pair))
     used_masklets: set[int] = set()
     used_detections: set[int] = set()

@@ -78,5 +78,16 @@ def test_crossing_look_alikes_are_told_apart_by_appearance_and_place() -> None:
 def test_a_pair_may_need_more_than_one_cue() -> None:
     masklets, detections = _side([[0, 0, 9, 9]]), _side([[0, 0, 9, 9]])
     cues = [_cue("a", [[0.1]]), _cue("b", [[0.9]])]
-    assert associate(masklets, detections, cues, least_votes=1).matches == ((0, 0),)
-    assert associate(masklets, detections, cues, least_votes=2).matches == ()
+    assert associate(masklets, detections, cues, least_cues=1).matches == ((0, 0),)
+    assert associate(masklets, detections, cues, least_cues=2).matches == ()
+
+
+def test_the_votes_of_a_cue_weigh() -> None:
+    masklets, detections = _side([[0, 0, 9, 9], [9, 0, 18, 9]]), _side([[0, 0, 9, 9], [9, 0, 18, 9]])
+    place = Cue("place", lambda first, second: np.float32([[0.1, 0.6], [0.6, 0.1]]), 0.5, votes=2)
+    looks = [_cue("a", [[0.3, 0.2], [0.2, 0.3]]), _cue("b", [[0.4, 0.2], [0.2, 0.4]])]
+    assert associate(masklets, detections, [place, *looks]).matches == ((0, 0), (1, 1)), (
+        "even, and cheaper on the whole"
+    )
+    place = Cue("place", place.function, 0.5, votes=1)
+    assert associate(masklets, detections, [place, *looks]).matches == ((0, 1), (1, 0))
