@@ -12,7 +12,6 @@ nearly without loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,9 @@ import numpy as np
 import typer
 from rich.progress import track as progress
 
+from smotracker_ros.evaluation.datasets import read_dataset
+from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import UInt8Image
-from smotracker_ros.video.sources import open_source
 
 # (mirrored, backwards) by name of the data set
 TURNS = {"mirrored": (True, False), "backwards": (False, True), "mirrored_backwards": (True, True)}
@@ -56,28 +56,24 @@ def write_video(path: Path, images: Sequence[UInt8Image], fps: int) -> None:
         container.mux(stream.encode())
 
 
-def turn(directory: Path, output: Path) -> None:
+def turn(sequence: EvaluationSequence, output: Path) -> None:
     """Write all turned copies of a clip."""
+    directory = sequence.directory
     settings = (directory / "seqinfo.ini").read_text(encoding="utf-8")
-    fps = int(_section(directory)["frameRate"])
-    images = [frame.image for frame in open_source(directory / "video.mp4")]
+    images = [frame.image for frame in sequence.frames()]
     for name, (mirrored, backwards) in TURNS.items():
         target = output / name / directory.name
         (target / "gt").mkdir(parents=True)
         turned = images[::-1] if backwards else images
-        write_video(target / "video.mp4", [image[:, ::-1] if mirrored else image for image in turned], fps)
+        write_video(
+            target / "video.mp4", [image[:, ::-1] if mirrored else image for image in turned], round(sequence.fps)
+        )
         (target / "seqinfo.ini").write_text(settings, encoding="utf-8")
         for file in LABELS:
             if (directory / "gt" / file).exists():
                 text = (directory / "gt" / file).read_text(encoding="utf-8")
                 labels = turn_labels(text, images[0].shape[1], len(images), mirrored, backwards)
                 (target / "gt" / file).write_text(labels, encoding="utf-8")
-
-
-def _section(directory: Path) -> SectionProxy:
-    parser = ConfigParser()
-    parser.read(directory / "seqinfo.ini", encoding="utf-8")
-    return parser["Sequence"]
 
 
 def main(
@@ -88,8 +84,8 @@ def main(
     taken = [name for name in TURNS if (output / name).exists()]
     if taken:
         raise typer.BadParameter(f"{output} holds {', '.join(taken)} already; name another folder")
-    clips = [path.parent for path in sorted(data.glob("*/seqinfo.ini"))]
-    cut = [clip.name for clip in clips if _section(clip).get("cuts", "")]
+    clips = read_dataset(data)
+    cut = [clip.name for clip in clips if clip.cuts]
     if cut:
         raise typer.BadParameter(f"clips with cuts cannot be turned, leave them out: {', '.join(cut)}")
     for clip in progress(clips, description="clips"):

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
+from smotracker_ros.geometry import (
+    FloatArray,
+    as_boxes,
+    box_centers,
+    box_sizes,
+    lie_on,
+    pairwise_iou,
+    pairwise_overlap,
+)
 from smotracker_ros.motion import CameraShift, TargetMotion
 from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
@@ -209,11 +217,6 @@ def _nearest(target: Target, places: FloatArray) -> int | None:
     return int(overlap.argmax()) if overlap.max() > 0 else None
 
 
-def _on(box: FloatArray, places: FloatArray) -> bool:
-    """Whether a box (4,) lies on any of the places (N, 4)."""
-    return len(places) > 0 and float(pairwise_overlap(as_boxes(box), as_boxes(places)).max()) >= _SAME_PLACE
-
-
 def _places(
     pair: list[Target], crossing: Crossing, targets: Mapping[int, Target], detections: FloatArray
 ) -> tuple[FloatArray, int]:
@@ -226,6 +229,8 @@ def _places(
         for shadow in crossing.shadows:
             near |= np.isfinite(shadow.costs(detections, crossing.seconds))
     others = as_boxes([t.box for t in targets.values() if t.id not in crossing.ids and t.mask_box is not None])
-    places = as_boxes([box for box in detections[near] if not _on(box, others)])
-    unexplained = [t.box for t in pair if t.mask_box is not None and not _on(t.box, places)]
-    return np.concatenate([places, as_boxes(unexplained)]), len(places)
+    places = detections[near]
+    places = places[~lie_on(places, others, _SAME_PLACE)]
+    masks = as_boxes([target.box for target in pair if target.mask_box is not None])
+    unexplained = masks[~lie_on(masks, places, _SAME_PLACE)]
+    return np.concatenate([places, unexplained]), len(places)

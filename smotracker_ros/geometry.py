@@ -121,6 +121,12 @@ def pairwise_overlap(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
     return (_intersections(a, b) / np.maximum(smaller, 1e-9)).astype(np.float32)
 
 
+def lie_on(boxes: npt.ArrayLike, places: npt.ArrayLike, least_overlap: float) -> npt.NDArray[np.bool_]:
+    """Which boxes (N, 4) share at least that much of the smaller box with any of the places (M, 4), bool (N,)."""
+    overlap = pairwise_overlap(boxes, places).max(axis=1, initial=0.0)
+    return np.asarray(overlap >= least_overlap, dtype=np.bool_)
+
+
 def pairwise_wasserstein(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
     """Normalised Gaussian Wasserstein similarity of every pair, float32 (N, M) in (0, 1].
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, pairwise_iou, pairwise_overlap
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, lie_on, pairwise_iou
 from smotracker_ros.masklets.propagator import Masklet
 from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
@@ -101,9 +101,7 @@ class Rivals:
 def lies_on_any(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:
     """Which detections, float32 (N, 4), lie on a target that is seen, bool (N,)."""
     seen = as_boxes([target.box for target in targets if target.mask_box is not None])
-    if not len(seen) or not len(detections):
-        return np.zeros(len(detections), dtype=np.bool_)
-    return np.asarray(pairwise_overlap(detections, seen).max(axis=1) >= _SAME_PLACE)
+    return lie_on(detections, seen, _SAME_PLACE)
 
 
 def show_several(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:

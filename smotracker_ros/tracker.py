@@ -253,8 +253,9 @@ class SmoTracker:
             self._propagator.rewind(identity, crossing.frame)
             prompts[identity] = box
         unsettled = self._crossings.unsettled
-        slipped = [target for target in live if target.id in self._rivals.slipped]
-        live = [target for target in live if target.id not in self._rivals.slipped]
+        elsewhere = self._rivals.slipped
+        slipped = [target for target in live if target.id in elsewhere]
+        live = [target for target in live if target.id not in elsewhere]
         for group in (live, slipped, lost):
             if not group:
                 continue

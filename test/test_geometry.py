@@ -12,6 +12,7 @@ from smotracker_ros.geometry import (
     box_centers,
     box_sizes,
     clip_boxes,
+    lie_on,
     pairwise_iou,
     pairwise_overlap,
     pairwise_wasserstein,
@@ -128,3 +129,11 @@ def test_overlap_is_the_share_of_the_smaller_box() -> None:
     large, inside, half = [0, 0, 20, 20], [5, 5, 10, 10], [15, 0, 25, 10]
     np.testing.assert_allclose(pairwise_overlap([large], [inside, half]), [[1.0, 0.5]], atol=1e-6)
     np.testing.assert_allclose(pairwise_overlap([large], [[30, 30, 40, 40]]), [[0.0]])
+
+
+def test_what_lies_on_a_place() -> None:
+    boxes = np.float32([[0, 0, 10, 10], [4, 0, 6, 2], [40, 0, 50, 10]])
+    assert lie_on(boxes, [[5, 0, 25, 20]], 0.5).tolist() == [True, True, False]
+    assert lie_on(boxes, [[5, 0, 25, 20]], 0.6).tolist() == [False, False, False]
+    assert lie_on(boxes, [], 0.5).tolist() == [False] * 3
+    assert lie_on([], boxes, 0.5).shape == (0,)
