@@ -141,12 +141,9 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     from smotracker_ros.masklets.checkpoints import load_network
 
     device = choose_device(settings.device)
-    network = load_network(
-        find_weights(settings.masklet_weights),
-        settings.masklet_image_size,
-        device,
-        choose_precision(settings.precision, device),
-    )
+    network = load_network(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
+    parameters = sum(parameter.numel() for parameter in network.model.parameters())
+    network.precision = choose_precision(settings.precision, device, parameters)
     if settings.runtime != "torch":
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 

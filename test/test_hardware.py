@@ -28,7 +28,7 @@ def test_half_precision_only_where_there_are_units_for_it(
 def test_this_machine() -> None:
     amx = torch.cpu._is_amx_tile_supported()
     assert choose_precision("auto", "cpu") == (torch.bfloat16 if amx else torch.float32)
-    assert choose_precision("float32", "cpu") == torch.float32
+    assert choose_precision("auto", "cpu", 4_000_000) == choose_precision("float32", "cpu") == torch.float32
     with pytest.raises(SettingsError, match=r"precision float16: cpu would have to emulate it.*use auto"):
         choose_precision("float16", "cpu")
     assert choose_device("cpu") == "cpu"
