@@ -64,10 +64,8 @@ class CameraMotion:
         if scale * min(image.shape[:2]) < 1:  # a strip that nothing would be left of
             self._previous = None
             return STILL
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        previous, self._previous = self._previous, np.asarray(grey, dtype=np.uint8)
+        grey = shrink(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8), scale)
+        previous, self._previous = self._previous, grey
         if previous is None or previous.shape != grey.shape:
             return STILL
         free = np.full(previous.shape, 255, dtype=np.uint8)
@@ -94,6 +92,22 @@ class CameraMotion:
     def exclude(self, boxes: npt.ArrayLike) -> None:
         """Tell where targets are in the frame just given, xyxy pixels (N, 4): their corners are not background."""
         self._boxes = as_boxes(boxes)
+
+
+def shrink(grey: UInt8Image, scale: float) -> UInt8Image:
+    """A smaller picture, uint8, each of whose pixels is the mean of those that it covers.
+
+    Args:
+        grey: uint8 (height, width).
+        scale: at most 1; sides are rounded, to one pixel at least.
+    """
+    height, width = (max(1, round(scale * side)) for side in grey.shape)
+    # OpenCV halves many times faster than it divides by four
+    while grey.shape[0] % (2 * height) == grey.shape[1] % (2 * width) == 0:
+        grey = np.asarray(cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA))
+    if grey.shape != (height, width):
+        grey = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA))
+    return grey
 
 
 @dataclass

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.motion import STILL, CameraMotion, TargetMotion
+from smotracker_ros.motion import STILL, CameraMotion, TargetMotion, shrink
 
 
 def _texture() -> np.ndarray:
@@ -72,3 +72,14 @@ def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
     for _ in range(2):
         np.testing.assert_array_equal(motion.update(image).matrix, STILL.matrix)
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (1080, 1920), (513, 641), (512, 640), (100, 5000), (2, 900)])
+def test_smaller_pictures_are_means(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    scale = 320 / shape[1]
+    size = (320, max(1, round(scale * shape[0])))
+    exact = cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    shrunk = shrink(picture, scale)
+    assert shrunk.shape == exact.shape and shrunk.dtype == np.uint8
+    assert float(np.abs(shrunk - exact).max()) < 1.3

@@ -8,7 +8,8 @@ The official modules are written for training. For inference in float32 on a CPU
 - attention to memories that multiplies the weights with the memories as they are stored, and projects the result:
   (A M) W = A (M W), and memories have a quarter of the network's width;
 - small products, such as those of the decoder's few tokens, left to the plain linear layer, whose call is cheaper;
-- the encoder's positional encoding, the same for every image, computed once;
+- the encoder's and the mask decoder's positional encodings, the same for every image, computed once, and the prompt
+  that stands for none, too;
 - normalisation over channels in one pass;
 - nothing computed for masks that the model never offers;
 - one call for objects whose memories are not equally full: what some do not have is left out of the attention.
@@ -19,6 +20,7 @@ Results differ by rounding only; test/masklets/test_acceleration.py compares the
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.memory_attention import MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import MLP, LayerNorm2d
@@ -96,6 +99,9 @@ def accelerate(model: SAM2Base) -> tuple[MemoryReader, ...]:
             _exchange_norms(module)
             if isinstance(module.position_encoding, PositionEmbeddingSine):
                 module.position_encoding = _SharedEncoding(module.position_encoding)
+        elif isinstance(module, PromptEncoder):
+            module.get_dense_pe = functools.cache(module.get_dense_pe)
+            module._embed_points = _SharedAbsence(module._embed_points)
         elif isinstance(module, Hiera):
             module._get_pos_embed = functools.lru_cache(_SIZES_AT_ONCE)(module._get_pos_embed)
     _pack_remaining(model)
@@ -189,6 +195,26 @@ class _SharedEncoding(nn.Module):
         known = self._encoding.cache.get((given.shape[-2], given.shape[-1]))
         encoding: Tensor = self._encoding(given[:1]) if known is None else known[None]
         return encoding.expand(given.shape[0], -1, -1, -1)
+
+
+class _SharedAbsence:
+    """The embedding of point prompts, computed once for objects without a prompt: they get one point of label -1.
+
+    Args:
+        embed: the official function.
+    """
+
+    def __init__(self, embed: Callable[[Tensor, Tensor, bool], Tensor]) -> None:
+        self._embed = embed
+        self._absent: dict[bool, Tensor] = {}
+
+    def __call__(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
+        """Points (B, N, 2) and labels (B, N) to (B, M, C)."""
+        if labels.shape[1] != 1 or bool((labels != -1).any()):
+            return self._embed(points, labels, pad)
+        if pad not in self._absent:
+            self._absent[pad] = self._embed(points[:1], labels[:1], pad)
+        return self._absent[pad].expand(len(points), -1, -1)
 
 
 class MemoryReader(RoPEAttention):

@@ -43,6 +43,8 @@ class ImageFeatures:
 
     def select(self, indices: list[int]) -> ImageFeatures:
         """The features of some images of the batch; an index may occur several times."""
+        if indices == list(range(self.levels[0].shape[1])):
+            return self
         return ImageFeatures(tuple(level[:, indices] for level in self.levels), self.positions, self.sizes)
 
     @staticmethod
@@ -186,8 +188,8 @@ class MaskletNetwork:
 
     def normalise(self, images: np.ndarray) -> Tensor:
         """uint8 RGB images (B, S, S, 3) to the network's input, float32 (B, 3, S, S) on its device."""
-        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        return (batch - self._mean) / self._std
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float()
+        return batch.div_(255).sub_(self._mean).div_(self._std)
 
     @_in_precision
     def encode(self, images: Tensor) -> ImageFeatures:
