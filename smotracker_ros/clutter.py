@@ -47,7 +47,7 @@ class Travel:
 
     longest: float = 0.0
     _start: FloatArray | None = None
-    _recent: list[FloatArray] = field(default_factory=list)
+    _recent: FloatArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
 
     @property
     def lately(self) -> float:
@@ -60,13 +60,13 @@ class Travel:
         """Move on by one frame, with the background."""
         if self._start is not None:
             self._start = shift.move(self._start)[0]
-        if self._recent:
-            self._recent = list(shift.move(np.stack(self._recent)))
+        if len(self._recent):
+            self._recent = shift.move(self._recent)
         self.longest *= shift.zoom
 
     def measure(self, center: FloatArray) -> None:
         """Take the centre of this frame's mask, (x, y) pixels."""
-        self._recent = [*self._recent[1 - _RECENT_FRAMES :], np.asarray(center, dtype=np.float32)]
+        self._recent = np.concatenate([self._recent[1 - _RECENT_FRAMES :], np.asarray(center, dtype=np.float32)[None]])
         if len(self._recent) < _TRAVEL_FRAMES:
             return
         mean = _mean(self._recent[-_TRAVEL_FRAMES:])
@@ -75,8 +75,8 @@ class Travel:
         self.longest = max(self.longest, float(np.linalg.norm(mean - self._start)))
 
 
-def _mean(points: list[FloatArray]) -> FloatArray:
-    return np.asarray(np.mean(points, axis=0), dtype=np.float32)
+def _mean(points: FloatArray) -> FloatArray:
+    return np.asarray(points.mean(axis=0), dtype=np.float32)
 
 
 @dataclass
