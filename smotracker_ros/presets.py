@@ -143,11 +143,12 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     device = choose_device(settings.device)
     network = load_network(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
     parameters = sum(parameter.numel() for parameter in network.model.parameters())
-    network.precision = choose_precision(settings.precision, device, parameters)
+    precision = choose_precision(settings.precision, device, parameters)
     if settings.runtime != "torch":
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
         network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
+    network.compute_in(precision)
     if settings.runtime == "torch" and settings.compile:
         network.model.image_encoder.compile()
     elif can_accelerate(network.device, network.precision):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
-from torch import Tensor
+from torch import Tensor, nn
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -152,7 +152,7 @@ class MaskletNetwork:
         name: e.g. "sam2-nano" or "sam2.1-hiera-t".
         checksum: first 16 hexadecimal digits of the weights' SHA-256, "random" for unloaded weights.
         dense_box_prompt: whether box prompts are also drawn as a mask prompt (our nano model is trained that way).
-        precision: in which the network computes; its weights and results stay float32 where they may.
+        precision: in which the network computes (:meth:`compute_in`); its results stay float32 where they may.
         image_encoder: computes the levels, each BCHW, of normalised images in place of the model's own encoder.
         readers: attentions to memories that can leave entries out, one for each layer; empty: the model's cannot.
     """
@@ -166,7 +166,7 @@ class MaskletNetwork:
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.model = model
-        self.precision = precision
+        self.precision = torch.float32
         self.image_encoder: Callable[[Tensor], list[Tensor]] | None = None
         self.readers: tuple[Reader, ...] = ()
         self.name = name
@@ -175,6 +175,19 @@ class MaskletNetwork:
         self._spatial_encoding: Tensor | None = None
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+        self.compute_in(precision)
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """Compute in a format from now on; after half precision there is no way back to float32.
+
+        Weights that autocast would convert in every call are converted once: the results are the same.
+        """
+        self.precision = precision
+        if precision == torch.float32:
+            return
+        for module in self.model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                module.to(precision)
 
     @property
     def image_size(self) -> int:

@@ -168,3 +168,16 @@ def test_half_precision_changes_masks_a_little_only() -> None:
     agreeing = ((exact.high > 0) == (half.high > 0)).float().mean()
     assert 0.98 < float(agreeing) <= 1.0
     assert not torch.equal(exact.high, half.high)
+
+
+@torch.inference_mode()
+def test_weights_converted_beforehand_give_what_autocast_gives() -> None:
+    network = load_network()
+    network.precision = torch.bfloat16  # autocast converts weights in every call
+    expected, expected_memory = _pass_through(network)
+    converted = load_network()
+    converted.compute_in(torch.bfloat16)
+    assert converted.model.memory_attention.layers[0].linear1.weight.dtype == torch.bfloat16
+    found, memory = _pass_through(converted)
+    torch.testing.assert_close(found.high, expected.high, rtol=0, atol=0)
+    torch.testing.assert_close(memory, expected_memory, rtol=0, atol=0)
