@@ -148,7 +148,7 @@ class TrackerSettings:
     device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
     precision: str = _setting(
         "auto",
-        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest that the device has units for.",
+        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
         choices=("auto", "float32", "bfloat16", "float16"),
         dynamic=False,
     )

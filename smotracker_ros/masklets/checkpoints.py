@@ -80,16 +80,13 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
     return f"sam{version}-hiera-{size}", folder / f"sam{version}_hiera_{size}.yaml"
 
 
-def load_network(
-    weights: Path | None = None, image_size: int = 0, device: str = "cpu", precision: torch.dtype = torch.float32
-) -> MaskletNetwork:
+def load_network(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> MaskletNetwork:
     """Load a SAM2 checkpoint for inference.
 
     Args:
         weights: official or nano checkpoint, `{"model": state_dict}`; None: the embedded nano model.
         image_size: side of the input in pixels; 0: 96 for nano, for official ones 256 on a CPU and 512 on a GPU.
         device: torch device.
-        precision: in which the network computes.
 
     Raises:
         ModelError: if the file is missing, broken, or fits no known configuration.
@@ -110,7 +107,7 @@ def load_network(
     model.requires_grad_(False)
     extra = content.get("smotracker", {})
     return MaskletNetwork(
-        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False)), precision
+        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False))
     )
 
 

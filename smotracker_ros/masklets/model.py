@@ -163,7 +163,6 @@ class MaskletNetwork:
         name: str,
         checksum: str,
         dense_box_prompt: bool,
-        precision: torch.dtype = torch.float32,
     ) -> None:
         self.model = model
         self.precision = torch.float32
@@ -175,7 +174,6 @@ class MaskletNetwork:
         self._spatial_encoding: Tensor | None = None
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
-        self.compute_in(precision)
 
     def compute_in(self, precision: torch.dtype) -> None:
         """Compute in a format from now on; after half precision there is no way back to float32.
