@@ -3,8 +3,9 @@
     python benchmarks/masklet_gates.py --data DATA/composed
 
 Every target is prompted once, with its loose label, on the first frame that shows it well, and propagated to the end of
-the clip; nothing corrects it. The network is measured twice: alone, with windows where the masks were last, and with
-what the tracker knows of motion: the camera's, the targets' flight, and that two masklets have not the same mask.
+the clip; nothing corrects it. The network is measured three times: alone, with windows where the masks were last; with
+what the tracker knows of motion: the camera's, the targets' flight, and that two masklets have not the same mask; and
+with windows where the labels are, which shows what is the network's own fault and what that of windows gone astray.
 Printed are the share of (target, frame) pairs in which "visible" or "hidden" is decided as the labels have it, and the
 share of crossings after which both masks lie on their own targets. Composed clips have exact labels in `gt/gt.txt`
 beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cuts are left out.
@@ -13,6 +14,7 @@ beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +44,14 @@ SECONDS = 1 / 30
 LONGEST_FLIGHT = 0.5
 
 
+class Windows(StrEnum):
+    """Where the network looks."""
+
+    LAST = "alone"
+    MOTION = "with the tracker's motion"
+    LABELS = "with windows where the labels are"
+
+
 def _by_id(clip: Clip) -> dict[int, dict[int, FloatArray]]:
     """Boxes by identity and frame."""
     found: dict[int, dict[int, FloatArray]] = {}
@@ -52,7 +62,7 @@ def _by_id(clip: Clip) -> dict[int, dict[int, FloatArray]]:
 
 
 def _propagate(
-    network: MaskletNetwork, clip: Clip, truth: dict[int, dict[int, FloatArray]], flies: bool
+    network: MaskletNetwork, clip: Clip, truth: dict[int, dict[int, FloatArray]], windows: Windows
 ) -> dict[int, dict[int, FloatArray | None]]:
     """Tight boxes by identity and frame from the prompt on; None where the network sees nothing."""
     starts: dict[int, int] = {}
@@ -65,10 +75,13 @@ def _propagate(
     result: dict[int, dict[int, FloatArray | None]] = {identity: {} for identity in starts}
     for index, image in clip.images():
         frame = Frame(image, index, index)
-        if flies:
+        if windows is Windows.MOTION:
             boxes = flights.step(frame, SECONDS)
         else:
-            boxes = {identity: masklet.box for identity, masklet in propagator.step(frame).items()}
+            labelled = {identity: known[index] for identity, known in truth.items() if index in known}
+            guesses = {i: Guess(box_centers(box)[0], float(box_sizes(box)[0].max())) for i, box in labelled.items()}
+            masklets = propagator.step(frame, None, guesses if windows is Windows.LABELS else None)
+            boxes = {identity: masklet.box for identity, masklet in masklets.items()}
         for identity, box in boxes.items():
             result[identity][index] = box
         new = {identity: truth[identity][index] for identity, start in starts.items() if start == index}
@@ -171,8 +184,8 @@ def _crossings(
     return judged
 
 
-def measure(network: MaskletNetwork, directories: Sequence[Path], flies: bool) -> None:
-    """Print the figures of all clips; `flies`: with what the tracker knows of motion."""
+def measure(network: MaskletNetwork, directories: Sequence[Path], windows: Windows) -> None:
+    """Print the figures of all clips."""
     seen: list[bool] = []
     hidden: list[bool] = []
     crossings: list[tuple[bool, bool]] = []
@@ -182,7 +195,7 @@ def measure(network: MaskletNetwork, directories: Sequence[Path], flies: bool) -
         clip = read_clip(directory)
         if clip.cuts:
             continue
-        found = _propagate(network, clip, loose, flies)
+        found = _propagate(network, clip, loose, windows)
         one, other = _presence(found, _by_id(clip))
         seen += one
         hidden += other
@@ -205,9 +218,9 @@ def main(
     torch.set_num_threads(1)
     directories = sorted(path.parent for path in data.glob("*/seqinfo.ini"))
     network = build_network(load_settings(overrides={"masklet_weights": weights}))
-    for flies in (False, True):
-        print("with the tracker's motion" if flies else "alone")
-        measure(network, directories, flies)
+    for windows in Windows:
+        print(windows.value)
+        measure(network, directories, windows)
 
 
 if __name__ == "__main__":

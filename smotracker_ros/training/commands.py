@@ -81,6 +81,18 @@ def train_masklets(
     teacher: Annotated[
         float, typer.Option(min=0, max=1, help="Share of memories made from true masks at the first step.")
     ] = 0.5,
+    batch: Annotated[int, typer.Option(min=1, help="Long sequences per step.")] = 4,
+    frames: Annotated[int, typer.Option(min=2, help="Windows of a long sequence.")] = 8,
+    crossing_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the sequences through which look-alikes fly.")
+    ] = 0.4,
+    absence_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the real sequences in which the target vanishes for a while.")
+    ] = 0.3,
+    ema: Annotated[
+        float, typer.Option(min=0, max=1, help="Decay of the averaged weights, which are the result.")
+    ] = 0.998,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     minutes: Annotated[float, typer.Option(help="Stop after this many minutes, to be resumed later.")] = math.inf,
     threads: Threads = 2,
 ) -> None:
@@ -93,6 +105,11 @@ def train_masklets(
         scenes=scenes,
         short_share=short_share,
         teacher=teacher,
+        long=(batch, frames),
+        crossing_share=crossing_share,
+        absence_share=absence_share,
+        ema=ema,
+        seed=seed,
         threads=threads,
     )
     typer.echo(train_masklets(data, output, training, start, minutes))

@@ -7,7 +7,7 @@ that vanish and return.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, re
 _STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
 # Sides of windows in sizes of the target: the tracker's own (`window_factor`), and what its errors of size make of it
 _WINDOW_FACTORS = (2.0, 4.0)
+# Share of the sequences with a look-alike that have a second one
+_SECOND_LOOKALIKE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,22 @@ class SequenceSampler:
         tracks: prepared material.
         size: side S of the windows in pixels.
         rendered_share: share of sequences from rendered scenes.
+        crossing_share: share of sequences through which a look-alike flies; a third of these have two of them.
+        absence_share: share of the real sequences in which the target is removed for a while.
     """
 
-    def __init__(self, tracks: list[TrackCrops], size: int, rendered_share: float = 0.45) -> None:
+    def __init__(
+        self,
+        tracks: list[TrackCrops],
+        size: int,
+        rendered_share: float = 0.45,
+        crossing_share: float = 0.4,
+        absence_share: float = 0.3,
+    ) -> None:
         self.real = [t for t in tracks if not t.rendered]
         self.rendered = [t for t in tracks if t.rendered]
         self.size = size
+        self.crossing_share, self.absence_share = crossing_share, absence_share
         self.rendered_share = rendered_share if self.rendered and self.real else float(bool(self.rendered))
 
     def draw(self, length: int, rng: np.random.Generator) -> Sequence:
@@ -118,18 +130,19 @@ class SequenceSampler:
             images.append(_window(image, centers[t], sides[t], size, False).astype(np.float32))
             masks.append(mask)
         stack, truth = np.stack(images), np.stack(masks)
-        if rng.random() < 0.4:
+        if rng.random() < self.crossing_share:
             self._cross(stack, truth, zoom, rng)
+            if rng.random() < _SECOND_LOOKALIKE:
+                self._cross(stack, truth, zoom, rng)
         faint = truth.reshape(length, -1).sum(1) < 4
         truth[faint] = False
         boxes[faint] = np.nan
         weights = np.where(track.states[indices] == DOUBTFUL, 0.3, 1.0).astype(np.float32)
         return self._augment(stack, truth, boxes, weights, rng)
 
-    @staticmethod
-    def _absences(length: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    def _absences(self, length: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         vanish = np.zeros(length, dtype=bool)
-        if rng.random() < 0.3 and length > 2:
+        if rng.random() < self.absence_share and length > 2:
             start = int(rng.integers(1, length))
             vanish[start : start + int(rng.integers(1, length))] = True
         return vanish
@@ -215,11 +228,21 @@ class SequenceStream(IterableDataset[dict[str, torch.Tensor]]):
         batch: sequences per batch.
         length: windows per sequence.
         seed: seed of this stream.
+        shares: `crossing_share` and `absence_share` of :class:`SequenceSampler`.
     """
 
-    def __init__(self, directories: Iterable[Path], size: int, batch: int, length: int, seed: int) -> None:
+    def __init__(
+        self,
+        directories: Iterable[Path],
+        size: int,
+        batch: int,
+        length: int,
+        seed: int,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         self.directories, self.size = tuple(directories), size
         self.batch, self.length, self.seed = batch, length, seed
+        self.shares = dict(shares or {})
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of images (B, T, S, S, 3), masks (B, T, S, S), boxes (B, T, 4) and weights (B, T)."""
@@ -227,7 +250,7 @@ class SequenceStream(IterableDataset[dict[str, torch.Tensor]]):
         worker = get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         tracks = [track for directory in self.directories for track in read_track_crops(directory)]
-        sampler = SequenceSampler(tracks, self.size)
+        sampler = SequenceSampler(tracks, self.size, **self.shares)
         while True:
             drawn = [sampler.draw(self.length, rng) for _ in range(self.batch)]
             yield {

@@ -38,6 +38,8 @@ class MaskletTraining:
         long: (batch, frames) of the rest: full memory.
         short_share: share of the steps that are short; 0 where trained weights are trained on.
         teacher: share of memories made from true masks at the first step; it falls to none on the way.
+        crossing_share: share of the sequences through which look-alikes fly.
+        absence_share: share of the real sequences in which the target is removed for a while.
         scenes: rendered scenes to prepare.
         threads: CPU threads of the network; one more process prepares sequences.
         save_every: steps between checkpoints.
@@ -52,6 +54,8 @@ class MaskletTraining:
     long: tuple[int, int] = (4, 8)
     short_share: float = 1 / 3
     teacher: float = 0.5
+    crossing_share: float = 0.4
+    absence_share: float = 0.3
     scenes: int = 160
     threads: int = 2
     save_every: int = 50
@@ -235,6 +239,7 @@ def train_masklets(
         optimizer.load_state_dict(saved["optimizer"])
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
     material = (output / "tracks" / "real", output / "tracks" / "rendered")
+    shares = {"crossing_share": training.crossing_share, "absence_share": training.absence_share}
     generator = torch.Generator().manual_seed(training.seed + step)
     began = time.monotonic()
     figures: list[dict[str, float]] = []
@@ -246,7 +251,7 @@ def train_masklets(
             progress = step / training.iterations
             shape = training.short if progress < training.short_share else training.long
             if shape != loader_shape:
-                stream = SequenceStream(material, network.image_size, *shape, seed=training.seed + step + 1)
+                stream = SequenceStream(material, network.image_size, *shape, training.seed + step + 1, shares)
                 # a forked worker would inherit locks that the network's threads hold at that moment
                 loader = DataLoader(
                     stream, batch_size=None, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"

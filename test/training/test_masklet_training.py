@@ -65,6 +65,27 @@ def test_sequences_start_visible_and_boxes_surround_masks(material: Path) -> Non
     assert hidden > 0, "absences must occur"
 
 
+def test_shares_rule_how_often_targets_vanish(material: Path) -> None:
+    tracks = read_track_crops(material / "run" / "tracks" / "real")
+
+    def hidden(share: float) -> list[bool]:
+        sampler = SequenceSampler(tracks, 64, crossing_share=0.0, absence_share=share)
+        generator = np.random.default_rng(1)
+        return [not sampler.draw(4, generator).masks.any(axis=(1, 2)).all() for _ in range(12)]
+
+    assert all(hidden(1.0))
+    assert sum(hidden(0.0)) < 6, "only targets that leave the picture by themselves"
+
+
+def test_lookalikes_change_sequences(material: Path) -> None:
+    tracks = read_track_crops(material / "run" / "tracks" / "real")
+    alone, met = (
+        SequenceSampler(tracks, 64, crossing_share=share, absence_share=0.0).draw(4, np.random.default_rng(3))
+        for share in (0.0, 1.0)
+    )
+    assert not np.array_equal(alone.images, met.images)
+
+
 def test_sequences_are_reproducible(material: Path) -> None:
     sampler = SequenceSampler(read_track_crops(material / "run" / "tracks" / "rendered"), 64)
     first, second = (sampler.draw(4, np.random.default_rng(7)) for _ in range(2))
