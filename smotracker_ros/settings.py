@@ -203,6 +203,27 @@ class TrackerSettings:
         minimum=0.0,
         maximum=1.0,
     )
+    hover_confidence: float = _setting(
+        0.25,
+        "Mean confidence of three or more detections from which a small masklet with a sharp outline is CONFIRMED "
+        "without moving: a hovering drone.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    hover_quality: float = _setting(
+        0.7,
+        "Mean of SAM2's own estimates of its masks' IoU from which an outline is sharp in this sense. Holds for the "
+        "embedded model; others rate their masks higher or lower.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    hover_size: float = _setting(
+        21.0,
+        "Longer side in pixels up to which a masklet is small in this sense: what is larger and stands still is rather "
+        "a lamp, a roof or a cloud. 0: what does not move is not CONFIRMED.",
+        minimum=0.0,
+        maximum=10000.0,
+    )
     clutter_seconds: float = _setting(
         3.0,
         "A masklet that is detected but not CONFIRMED by then, as it does not move or has poor masks, is clutter: "

@@ -251,7 +251,7 @@ class Target:
             self.state = TrackState.CONFIRMED
 
     def judge(self, settings: TrackerSettings, image: UInt8Image) -> None:
-        """Confirm a tentative target if enough detections agree and it flies, or is beyond doubt.
+        """Confirm a tentative target if enough detections agree and it flies or is sure to be one.
 
         Args:
             settings: thresholds.
@@ -263,10 +263,19 @@ class Target:
             return
         flies = self.travel.longest >= max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side)
         flies = flies and not (self.landmark is not None and self.landmark.is_unchanged(image))
-        sure = self.hits >= _SURE_HITS and self.score >= settings.sure_confidence
-        if settings.least_travel == 0 or flies or sure:
+        if settings.least_travel == 0 or flies or self._is_sure(settings):
             self.state = TrackState.CONFIRMED
             self.landmark = None
+
+    def _is_sure(self, settings: TrackerSettings) -> bool:
+        """Whether it is a target even if it stands still: beyond doubt, or small, sharp and detected often.
+
+        Of what stood still in 97 training clips, 10 of 17 targets and 1 of 40 others were small and sharp.
+        """
+        if self.hits < _SURE_HITS:
+            return False
+        sharp = self.mean_quality >= settings.hover_quality and self.longer_side <= settings.hover_size
+        return self.score >= settings.sure_confidence or (sharp and self.score >= settings.hover_confidence)
 
     def is_clutter(self, settings: TrackerSettings) -> bool:
         """Whether it has been detected often enough to be a target but has waited too long to be confirmed."""

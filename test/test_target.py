@@ -46,7 +46,7 @@ def test_confirmation_takes_detections_and_travel(step: float, expected: TrackSt
 
 
 def test_what_is_beyond_doubt_need_not_move() -> None:
-    settings = TrackerSettings(confirmations=2, sure_confidence=0.5)
+    settings = TrackerSettings(confirmations=2, sure_confidence=0.5, hover_size=0)
     doubtful, sure = _target(), _target()
     for target in (doubtful, sure):
         _see(target, TIGHT)
@@ -57,6 +57,29 @@ def test_what_is_beyond_doubt_need_not_move() -> None:
         target.judge(settings, IMAGE)
     assert doubtful.state is TrackState.TENTATIVE
     assert sure.state is TrackState.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("quality", "score", "size", "expected"),
+    [
+        (0.8, 0.3, 17.0, TrackState.CONFIRMED),
+        (0.6, 0.3, 17.0, TrackState.TENTATIVE),
+        (0.8, 0.2, 17.0, TrackState.TENTATIVE),
+        (0.8, 0.3, 16.0, TrackState.TENTATIVE),
+    ],
+)
+def test_what_hovers_is_small_and_sharp(quality: float, score: float, size: float, expected: TrackState) -> None:
+    settings = TrackerSettings(hover_confidence=0.25, hover_quality=0.7, hover_size=size)
+    target = _target()
+    target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 0.0)
+    target.size = np.float32([16.5, 12])
+    for _ in range(2):
+        target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
+        target.judge(settings, IMAGE)
+        assert target.state is TrackState.TENTATIVE, "two detections are too few"
+    target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
 
 
 @pytest.mark.parametrize(
