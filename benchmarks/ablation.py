@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clips of 24 frames": {"clip_length": 24},
     "no early detector passes": {"adaptive_clips": False},
     "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
+    "nothing confirmed that has not moved": {"hover_size": 0.0, "sure_confidence": 1.0},
     "confirmed without having moved": {"least_travel": 0.0},
     "confirmed unmoved from confidence 0.55": {"sure_confidence": 0.55},
     "confirmed however poor the masks are": {"least_quality": 0.0},
