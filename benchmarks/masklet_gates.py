@@ -78,10 +78,8 @@ def _propagate(
         if windows is Windows.MOTION:
             boxes = flights.step(frame, SECONDS)
         else:
-            labelled = {identity: known[index] for identity, known in truth.items() if index in known}
-            guesses = {i: Guess(box_centers(box)[0], float(box_sizes(box)[0].max())) for i, box in labelled.items()}
-            masklets = propagator.step(frame, None, guesses if windows is Windows.LABELS else None)
-            boxes = {identity: masklet.box for identity, masklet in masklets.items()}
+            guesses = _labelled(truth, index) if windows is Windows.LABELS else None
+            boxes = {identity: masklet.box for identity, masklet in propagator.step(frame, None, guesses).items()}
         for identity, box in boxes.items():
             result[identity][index] = box
         new = {identity: truth[identity][index] for identity, start in starts.items() if start == index}
@@ -90,6 +88,12 @@ def _propagate(
                 result[identity][index] = masklet.box
                 flights.start(identity, new[identity], masklet)
     return result
+
+
+def _labelled(truth: dict[int, dict[int, FloatArray]], index: int) -> dict[int, Guess]:
+    """Where the labels of a frame are, by identity."""
+    boxes = {identity: known[index] for identity, known in truth.items() if index in known}
+    return {key: Guess(box_centers(box)[0], float(box_sizes(box)[0].max())) for key, box in boxes.items()}
 
 
 class _Flights:
