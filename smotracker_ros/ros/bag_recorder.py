@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +14,7 @@ from typing import Any
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.pending import pending_path
+from smotracker_ros.video.pending import SinkError, pending_path
 
 FLUSH_SECONDS = 0.5
 """So much is lost at most when the process is killed, or twice as much when messages are rare."""
@@ -20,8 +23,10 @@ FLUSH_SECONDS = 0.5
 class BagRecorder(AbstractContextManager["BagRecorder"]):
     """An mcap bag that appears under its name only when it is complete; use it as a context manager.
 
-    Until then it grows in a hidden folder beside its place. If the process is killed, that folder stays: its file can
-    be read to the last half second (:mod:`smotracker_ros.video.cut_bags`), and `smotracker recover` completes it.
+    It is completed also when the block ends with an error of somebody else: what was recorded cannot be made again.
+    Until then it grows in a hidden folder beside its place. If the process is killed, or the bag itself cannot be
+    written on, that folder stays: its file can be read to the last half second
+    (:mod:`smotracker_ros.video.cut_bags`), and `smotracker recover` completes it. Without messages nothing is left.
 
     Args:
         path: folder of the bag; one that is there is replaced when the new one is complete.
@@ -32,12 +37,15 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
         self._stack = ExitStack()
         self._connections: dict[str, Any] = {}
         self._flushed = time.monotonic()
+        self._error: SinkError | None = None
+        self.messages = 0
 
     def __enter__(self) -> BagRecorder:
         with ExitStack() as stack:
-            temporary = stack.enter_context(pending_path(self._path))
-            writer = Writer(temporary, version=9, storage_plugin=StoragePlugin.MCAP)
-            self._writer = stack.enter_context(writer)
+            self._temporary = stack.enter_context(pending_path(self._path, keeps_broken=True))
+            self._writer = Writer(self._temporary, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+            stack.callback(self._close)
             self._stack = stack.pop_all()
         return self
 
@@ -49,27 +57,66 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
             message_type: such as "sensor_msgs/msg/Image".
             timestamp_ns: time of reception.
             data: the message in CDR, as a raw subscription delivers it.
+
+        Raises:
+            SinkError: if the system refuses to write, saying where the messages before are.
         """
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, message_type, typestore=typestore())
-        self._writer.write(self._connections[topic], timestamp_ns, data)
+        with self._refusals():
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(topic, message_type, typestore=typestore())
+            self._writer.write(self._connections[topic], timestamp_ns, data)
+        self.messages += 1
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything so far to the operating system, in a form that can be read without the file's end."""
+        """Hand everything so far to the operating system, in a form that can be read without the file's end.
+
+        Raises:
+            SinkError: as :meth:`write` does.
+        """
         storage = self._writer.storage
-        if storage.chunk.msgs:
-            storage.close_chunk()
-            storage.bio.flush()
+        with self._refusals():
+            if storage.chunk.msgs:
+                storage.close_chunk()
+                storage.bio.flush()
         self._flushed = time.monotonic()
 
     @property
     def leftovers(self) -> list[Path]:
-        """Bags of the same name whose recorder was killed."""
-        return sorted(path for path in self._path.parent.glob(f".{self._path.name}.*.partial/{self._path.name}"))
+        """Bags of the same name that were cut off before."""
+        found = self._path.parent.glob(f".{self._path.name}.*.partial/{self._path.name}")
+        return sorted(path for path in found if path != self._temporary)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say what to do when the system refuses to write. The file is then broken at its end: no more is added."""
+        if self._error is not None:
+            raise self._error
+        try:
+            yield
+        except OSError as error:
+            self._error = SinkError(
+                f"{self._path} cannot be written on: {error.strerror or error}; free space or choose another output. "
+                f"What was recorded before is kept: `smotracker recover {self._temporary} --output DIR` completes it"
+            )
+            raise self._error from error
+
+    def _close(self) -> None:
+        """Complete the file, as far as that is possible."""
+        if self.messages and self._error is None:
+            with self._refusals():
+                self._writer.close()
+            return
+        with contextlib.suppress(OSError):  # what could not be written cannot be flushed, either
+            self._writer.storage.abort()
+        if not self.messages:
+            shutil.rmtree(self._temporary)
+        elif self._error is not None:
+            raise self._error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        with contextlib.nullcontext() if self.messages else contextlib.suppress(SinkError):
+            self._stack.__exit__(None, None, None)

@@ -18,15 +18,16 @@ class SinkError(RuntimeError):
 
 
 @contextlib.contextmanager
-def pending_path(path: str | Path) -> Iterator[Path]:
+def pending_path(path: str | Path, keeps_broken: bool = False) -> Iterator[Path]:
     """Give a temporary path to write to, which takes the final name when the block ends without an error.
 
     The temporary path lies in a hidden folder beside the final one and has the same name, so that formats that put
     their own name into their files (rosbag2) stay right. It may become a file or a folder; an older output of the same
-    name is replaced at the end only. When the block fails, whatever was written is deleted.
+    name is replaced at the end only. When the block fails, whatever was written is deleted, unless it is to be kept.
 
     Args:
         path: final name; missing parent folders are made.
+        keeps_broken: leave what was written in the hidden folder when the block fails: it cannot be made again.
 
     Raises:
         SinkError: if the folder cannot be written, or the disk is full.
@@ -38,6 +39,7 @@ def pending_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}; choose another --output") from error
     temporary = folder / path.name
+    keeps = False
     try:
         yield temporary
         if not temporary.exists():
@@ -47,11 +49,13 @@ def pending_path(path: str | Path) -> Iterator[Path]:
             os.replace(path, folder / f"{path.name}.old")
         os.replace(temporary, path)
     except Exception as error:
+        keeps = keeps_broken and temporary.exists()
         if _is_full(error):
             raise SinkError(f"no space is left on the disk of {path}; free some, or choose another --output") from error
         raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not keeps:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_full(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
 """What becomes of tracks: MOT text, overlay videos, mask images, and bags.
 
 All are context managers with `write(frame, tracks)`. Their output takes its final name when the block ends without an
-error; otherwise nothing is left behind.
+error; otherwise nothing is left behind, unless `keeps_broken` is set.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ __all__ = ["BagWriter", "MaskWriter", "MotWriter", "OverlayWriter", "Sink", "Sin
 class Sink(ABC):
     """Base of all sinks: opens a temporary output, and keeps it only if the block succeeds."""
 
+    keeps_broken = False
+    """Whether an output that cannot be completed is left in its hidden folder."""
+
     def __init__(self, path: str | Path) -> None:
         """Remember the final name."""
         self.path = Path(path)
@@ -38,7 +41,7 @@ class Sink(ABC):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._open(stack.enter_context(pending_path(self.path)), stack)
+            self._open(stack.enter_context(pending_path(self.path, self.keeps_broken)), stack)
             self._stack = stack.pop_all()
         return self
 

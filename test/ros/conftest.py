@@ -172,10 +172,10 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
 class Tracker:
     """A node under test and all its topics and services."""
 
-    def __init__(self, client: Client, process: NodeProcess, name: str, image: Any = Image) -> None:
+    def __init__(self, client: Client, process: NodeProcess, name: str, image: Any = None) -> None:
         self.client, self.process, self.name = client, process, name
         namespace = name.rpartition("/")[0]
-        self.publisher = client.node.create_publisher(image, f"{namespace}/image", 50)
+        self.publisher = client.node.create_publisher(image or Image, f"{namespace}/image", 50)
         self.detections = client.listen(Detection2DArray, f"{namespace}/tracks")
         self.masks = client.listen(Image, f"{namespace}/masks")
         self.states = client.listen(TrackArray, f"{namespace}/track_states")
