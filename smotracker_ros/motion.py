@@ -14,6 +14,8 @@ from smotracker_ros.geometry import FloatArray, as_boxes
 # Corners are searched in an image of about this width: enough for a tenth of a pixel, and cheap
 _WORKING_WIDTH = 320
 _LEAST_INLIERS = 12
+# Within less time, in seconds, the noise of a position would pass for speed: images may be stamped in bursts
+_SHORTEST_STEP = 1 / 60
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,6 @@ class TargetMotion:
         error = error * np.float32(min(1.0, largest_error / max(float(np.linalg.norm(error)), 1e-6)))
         gain = max(0.25, 1.0 / (self.measurements + 1))
         if seconds > 0:
-            self.velocity = (self.velocity + gain * error / np.float32(seconds)).astype(np.float32)
+            self.velocity = (self.velocity + gain * error / np.float32(max(seconds, _SHORTEST_STEP))).astype(np.float32)
         self.center = np.asarray(center, dtype=np.float32)
         self.measurements += 1

@@ -66,6 +66,15 @@ def test_velocity_is_learned_and_carries_on() -> None:
     np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)
 
 
+def test_bursts_of_time_stamps_are_no_speed() -> None:
+    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
+    noise = np.random.default_rng(0)
+    for _ in range(60):
+        motion.predict(STILL, 1e-6)
+        motion.measure(np.float32(noise.normal([10, 20], 0.3)), 1e-6)
+    assert np.abs(motion.velocity).max() < 30
+
+
 @pytest.mark.parametrize("shape", [(1, 4000), (3, 40_000), (4000, 1), (1, 1)])
 def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
     motion = CameraMotion()

@@ -42,6 +42,6 @@ class ImageStream:
         """
         timestamp_ns = to_nanoseconds(message.header.stamp) or now_ns
         self._order.check(timestamp_ns)
-        frame = to_frame(message, 0, self._gain)
+        frame = to_frame(message, 0, self._gain, now_ns)
         index, anew = self._order.place(timestamp_ns, (frame.height, frame.width))
         return Frame(frame.image, timestamp_ns, index, frame.frame_id), anew

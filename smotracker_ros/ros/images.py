@@ -60,13 +60,14 @@ def to_header(header: Any) -> Header:
     return Header(stamp=Time(sec=int(header.stamp.sec), nanosec=int(header.stamp.nanosec)), frame_id=header.frame_id)
 
 
-def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain | None = None) -> Frame:
+def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain | None = None, now_ns: int = 0) -> Frame:
     """The frame that an image message carries.
 
     Args:
         message: raw or compressed image; its header gives the frame's time stamp and frame id.
         index: number of the frame in its stream.
         gain: range of the stream's 16-bit and floating-point images so far; None: each is stretched for itself.
+        now_ns: the frame's time if the message has no time stamp.
 
     Raises:
         FrameError: naming the reason, if the message cannot be used.
@@ -74,10 +75,11 @@ def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain |
     stamp = message.header.stamp
     if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
         raise FrameError(f"its time stamp of {stamp.sec} s and {stamp.nanosec} ns is no time")
+    timestamp_ns = to_nanoseconds(stamp) or now_ns
     if hasattr(message, "format"):
         if "compressedDepth" in message.format:
             raise FrameError("compressedDepth images hold distances, not a picture; use the camera's image topic")
-        pixels = decode_compressed_image(np.frombuffer(message.data, np.uint8), gain, to_nanoseconds(stamp))
+        pixels = decode_compressed_image(np.frombuffer(message.data, np.uint8), gain, timestamp_ns)
     elif message.encoding in SUPPORTED_ENCODINGS:
         pixels = decode_image(
             message.height,
@@ -87,11 +89,11 @@ def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain |
             message.step,
             np.frombuffer(message.data, np.uint8),
             gain,
-            to_nanoseconds(stamp),
+            timestamp_ns,
         )
     else:
         pixels = _decode_with_cv_bridge(message)
-    return Frame(pixels, to_nanoseconds(stamp), index, message.header.frame_id)
+    return Frame(pixels, timestamp_ns, index, message.header.frame_id)
 
 
 def _decode_with_cv_bridge(message: Image) -> UInt8Image:

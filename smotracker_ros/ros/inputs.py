@@ -159,6 +159,43 @@ class CueInbox:
         return cues
 
 
+class CalibrationInbox:
+    """The camera's calibration, by its last message that can be used.
+
+    Attributes:
+        current: None before there is one.
+        refused: number of messages that cannot be used.
+
+    Args:
+        warn: gets the reason why a message cannot be used.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.current: Calibration | None = None
+        self.refused = 0
+        self._warn = warn
+        self._message: CameraInfo | None = None
+
+    def put(self, message: CameraInfo, rectified: bool) -> None:
+        """Take a message; one that cannot be used leaves the last calibration in place."""
+        self._message = message
+        try:
+            self.current = to_calibration(message, rectified)
+        except CalibrationError as error:
+            self.refused += 1
+            self._warn(f"camera_info cannot be used, there are no bearings: {error}")
+
+    def read_again(self, rectified: bool) -> None:
+        """Read the last message with another `rectified`: a camera may send it only once."""
+        if self._message is not None:
+            self.current = None
+            self.put(self._message, rectified)
+
+    def clear(self) -> None:
+        """Forget the calibration."""
+        self.current = self._message = None
+
+
 def to_cue(detection: Detection2D, array: Detection2DArray, class_names: Mapping[int, str]) -> Cue:
     """A cue from a message; whether it makes sense is judged by the tracker.
 

@@ -19,7 +19,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.calibration import Calibration, CalibrationError
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.presets import build_tracker
 from smotracker_ros.ros.diagnostics import Health, Limits
@@ -27,7 +26,7 @@ from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.identities import Identities, identity_file
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nanoseconds
-from smotracker_ros.ros.inputs import CueInbox, Input, explain_inputs, to_calibration
+from smotracker_ros.ros.inputs import CalibrationInbox, CueInbox, Input, explain_inputs
 from smotracker_ros.ros.outputs import Outputs
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
@@ -71,10 +70,10 @@ class TrackerNode(LifecycleNode):
         self._tracker_lock = threading.Lock()
         self._settings_changed = False
         self._stream = ImageStream()
-        self._calibration: Calibration | None = None
-        self._bad_calibrations = self._masklet_bytes = 0
+        self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
+        self._masklet_bytes = 0
         self._cues = CueInbox()
-        self._queue: FrameQueue[tuple[bytes, float]] | None = None
+        self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
         self._worker: threading.Thread | None = None
         self._inputs: list[Input] = []
         self._last_arrival = self._last_warning = 0.0
@@ -194,7 +193,7 @@ class TrackerNode(LifecycleNode):
         with self._tracker_lock:
             self._tracker = None
         self._stream.restart()
-        self._calibration = None
+        self._calibration.clear()
 
     def close(self) -> None:
         """Stop all threads and destroy the node."""
@@ -224,7 +223,7 @@ class TrackerNode(LifecycleNode):
         self._last_arrival = time.monotonic()
         self._health.received()
         queue = self._queue
-        if queue is not None and queue.put((data, self._last_arrival)):
+        if queue is not None and queue.put((data, self._last_arrival, self.get_clock().now().nanoseconds)):
             self._health.dropped("overload")
             if self._value("on_overload") == "every_frame":
                 self.get_logger().error(
@@ -233,13 +232,8 @@ class TrackerNode(LifecycleNode):
                 )
 
     def _calibrate(self, message: CameraInfo) -> None:
-        """Take the camera's calibration; one that cannot be used leaves the last one in place."""
-        try:
-            self._calibration = to_calibration(message, self._value("rectified"))
-        except CalibrationError as error:
-            self._bad_calibrations += 1
-            text = f"camera_info cannot be used, there are no bearings: {error}"
-            self.get_logger().warning(text, throttle_duration_sec=30.0)
+        """Take the camera's calibration."""
+        self._calibration.put(message, self._value("rectified"))
 
     def _take_cues(self, message: Detection2DArray) -> None:
         """Keep cues for the next image."""
@@ -261,18 +255,18 @@ class TrackerNode(LifecycleNode):
 
     # Tracking (the worker's thread) -----------------------------------------------------------------------------------
 
-    def _work(self, queue: FrameQueue[tuple[bytes, float]]) -> None:
+    def _work(self, queue: FrameQueue[tuple[bytes, float, int]]) -> None:
         """Track one image after the other until the queue is closed."""
         while (item := queue.get()) is not None:
-            data, arrival = item
+            data, arrival, arrival_ns = item
             try:
                 message = read_image(data, self._kind)
                 with self._tracker_lock:
-                    result = self._track(message)
+                    result = self._track(message, arrival_ns)
                 if result is None:
                     continue
                 header = to_header(message.header)
-                self._outputs.publish(header, *result, self._calibration, self._value("publish_masks"))
+                self._outputs.publish(header, *result, self._calibration.current, self._value("publish_masks"))
                 now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
                 latency = (now - stamp) / NANOSECONDS if stamp else None
                 self._health.processed(result[1], time.monotonic() - arrival, latency)
@@ -291,8 +285,12 @@ class TrackerNode(LifecycleNode):
         self._health.problem(text)
         self.get_logger().error(text, throttle_duration_sec=2.0)
 
-    def _track(self, message: Image | CompressedImage) -> tuple[Frame, Tracks] | None:
+    def _track(self, message: Image | CompressedImage, arrival_ns: int) -> tuple[Frame, Tracks] | None:
         """Decode and track; None if the node is not configured any more.
+
+        Args:
+            message: the image.
+            arrival_ns: ROS time of its arrival, its time if it states none.
 
         Raises:
             FrameError: if the message cannot be used.
@@ -304,12 +302,12 @@ class TrackerNode(LifecycleNode):
             self._settings_changed = False
             tracker.settings = self._settings
             self._outputs.announce(tracker, self._settings.detector_confidence)
-        frame, anew = self._stream.take(message, self.get_clock().now().nanoseconds)
+        frame, anew = self._stream.take(message, arrival_ns)
         if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
             tracker.reset()
         # Pictures of the past are kept only where somebody may send a cue that comes late.
-        cued = self.count_publishers("cues") > 0
+        cued = self.count_publishers(self.resolve_topic_name("cues")) > 0
         tracker.cues.history_seconds = self._value("cue_seconds") if cued else 0.0
         tracks = tracker.update(frame, self._cues.take_all())
         self._masklet_bytes = tracker.memory_bytes
@@ -346,6 +344,8 @@ class TrackerNode(LifecycleNode):
         """Let accepted values take effect with the next frame."""
         self._settings = changed_settings(self._settings, parameters)
         self._settings_changed = True
+        if any(parameter.name == "rectified" for parameter in parameters):
+            self._calibration.read_again(self._value("rectified"))
 
     def _publish_diagnostics(self) -> None:
         """Publish the node's health."""
@@ -359,8 +359,8 @@ class TrackerNode(LifecycleNode):
             "next id": tracker.next_id,
             "cues used": tracker.cues.counts["used"],
             "cues refused": tracker.cues.counts.total() - tracker.cues.counts["used"] + self._cues.refused,
-            "camera_info refused": self._bad_calibrations,
-            "calibrated": self._calibration is not None,
+            "camera_info refused": self._calibration.refused,
+            "calibrated": self._calibration.current is not None,
             "preset": self._preset,
             "device": tracker.device,
             **tracker.models,

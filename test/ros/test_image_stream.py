@@ -107,3 +107,12 @@ def test_something_hot_does_not_darken_a_thermal_picture_at_once(compressed: boo
     alone = ImageStream().take(_thermal(10.03, 34000, compressed), NOW)[0].image[10].astype(int)
     assert before.max() == 255 and alone.max() < 40
     assert after.max() > 150
+
+
+def test_the_range_of_a_thermal_picture_follows_without_time_stamps() -> None:
+    stream = ImageStream()
+    stream.take(_thermal(0, 30200, False), NOW)
+    for number in range(1, 101):
+        frame, _ = stream.take(_thermal(0, 34000, False), NOW + number * NANOSECONDS // 10)
+    alone = ImageStream().take(_thermal(0, 34000, False), NOW)[0]
+    assert np.abs(frame.image.astype(int) - alone.image).max() <= 2

@@ -56,11 +56,12 @@ def _calibration(**changes: Any) -> CameraInfo:
 def node(client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]) -> Iterator[Any]:
     """A node whose detector finds nothing: what it tracks, it has from cues."""
     process = start(
-        "tracker", "-r", "__ns:=/side", "-p", "on_overload:=every_frame", "-p", "detector_confidence:=1.0",
+        "tracker", "-r", "__ns:=/side", "-r", "cues:=/radar/boxes", "-p", "on_overload:=every_frame",
+        "-p", "detector_confidence:=1.0",
     )  # fmt: skip
     instance = tracker_of(client, process, "/side/smotracker")
     instance.wait_until_active()
-    instance.cues = client.node.create_publisher(Detection2DArray, "/side/cues", 10)
+    instance.cues = client.node.create_publisher(Detection2DArray, "/radar/boxes", 10)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
     instance.camera_info = client.node.create_publisher(CameraInfo, "/side/camera_info", latched)
     assert client.spin_until(
@@ -122,6 +123,18 @@ def test_hostile_cues_are_counted_and_tracking_goes_on(node: Any) -> None:
     assert int(node.health()["cues refused"]) == refused + 1005
 
 
+def test_rectified_images_need_no_new_calibration(node: Any) -> None:
+    matrix = [600.0, 0.0, WIDTH / 2 - 0.5, 0.0, 0.0, 600.0, HEIGHT / 2 - 0.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    node.camera_info.publish(_calibration(p=matrix))
+    node.client.spin_until(lambda: False, 0.3)
+    bearings = []
+    for number, rectified in enumerate((False, True, False)):
+        assert node.set("rectified", ParameterType.PARAMETER_BOOL, bool_value=rectified).successful
+        (track,) = _send(node, Frame(_frame(10, (80, 80)).image, START + 10 * STEP + 1 + number, 0, "optical")).tracks
+        bearings.append((track.bearing_x / track.bearing_z) / (track.box.center.position.x - WIDTH / 2))
+    assert np.allclose(bearings, [1 / 300, 1 / 600, 1 / 300], rtol=1e-4)
+
+
 def test_a_calibration_of_another_size_gives_no_bearings(node: Any) -> None:
     node.camera_info.publish(_calibration(height=HEIGHT // 2))
     node.client.spin_until(lambda: False, 0.3)
@@ -161,8 +174,8 @@ def test_class_names_and_models_are_there_for_those_who_come_late(node: Any) -> 
 
 def test_a_wrong_type_is_named_at_once(node: Any) -> None:
     node.client.node.destroy_publisher(node.cues)
-    wrong = node.client.node.create_publisher(String, "/side/cues", 1)
-    words = "/side/cues is subscribed as vision_msgs/msg/Detection2DArray"
+    wrong = node.client.node.create_publisher(String, "/radar/boxes", 1)
+    words = "/radar/boxes is subscribed as vision_msgs/msg/Detection2DArray"
     assert node.client.spin_until(lambda: words in node.process.output, 5), node.process.output
     line = next(line for line in node.process.lines if words in line)
     assert "sends std_msgs/msg/String, reliable, volatile" in line
