@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers
+from smotracker_ros.tracks import Tracks
 
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 # A direction counts if it leads back to its pixel this closely; outside a lens model's range it does not
@@ -102,3 +104,51 @@ class Calibration:
             rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
             points, _ = cv2.projectPoints(rays[:, None], nowhere, nowhere, self.matrix, self.distortion)
         return np.asarray(points, dtype=np.float64)[:, 0]
+
+
+def read_camera_info(message: Any, rectified: bool = False) -> Calibration:
+    """The calibration that a `sensor_msgs/CameraInfo` states.
+
+    Args:
+        message: the camera's, of rclpy's or rosbags' making.
+        rectified: the images have been rectified: `p` holds, and there is no distortion.
+
+    Raises:
+        CalibrationError: if it cannot be used.
+    """
+    matrix = np.array(message.p).reshape(3, 4)[:, :3] if rectified else np.array(message.k).reshape(3, 3)
+    binning = max(message.binning_x, 1), max(message.binning_y, 1)
+    roi = message.roi
+    width, height = (roi.width, roi.height) if roi.width and roi.height else (message.width, message.height)
+    if max(width, height, roi.x_offset, roi.y_offset, *binning) > 2**20:
+        raise CalibrationError("sizes of more than a million pixels")
+    return Calibration(
+        (height // binning[1], width // binning[0]),
+        matrix.astype(np.float64),
+        np.zeros(0) if rectified else np.array(message.d, dtype=np.float64),
+        "" if rectified else message.distortion_model,
+        (roi.x_offset, roi.y_offset),
+        binning,
+    )
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Where a camera's driver publishes its calibration: beside the image, as image_transport has it."""
+    parts = image_topic.removesuffix("/compressed").split("/")
+    return "/".join([*parts[:-1], "camera_info"])
+
+
+def track_bearings(tracks: Tracks, calibration: Calibration | None) -> npt.NDArray[np.float64]:
+    """Directions of the tracks' box centres, float64 (N, 3); zero where they are not known.
+
+    Raises:
+        CalibrationError: if the calibration is of images of another size.
+    """
+    if calibration is None:
+        return np.zeros((len(tracks), 3))
+    if calibration.size != tracks.image_size:
+        ours, theirs = (f"{width}x{height}" for height, width in (tracks.image_size, calibration.size))
+        raise CalibrationError(
+            f"camera_info is of {theirs} pixels, the images are of {ours}: there are no bearings; publish one that fits"
+        )
+    return calibration.bearings(box_centers(as_boxes([track.box for track in tracks])))

@@ -32,6 +32,9 @@ def bag(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
     ] = None,
     masks: Annotated[bool, typer.Option(help="Also write masks: 16-bit label images.")] = True,
+    rectified: Annotated[
+        bool, typer.Option(help="The images have been rectified: bearings use `p` of camera_info, and no distortion.")
+    ] = False,
     storage: Storage = "",
 ) -> None:
     """Copy a bag and add what the node would have published: tracks, masks, track_states. No ROS is needed.
@@ -43,7 +46,7 @@ def bag(
     from smotracker_ros.offline.processing import Job, process_bag
     from smotracker_ros.presets import load_settings
 
-    job = Job(source, output, load_settings(preset, overrides), topic, namespace, masks, storage)
+    job = Job(source, output, load_settings(preset, overrides), topic, namespace, masks, storage, rectified)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         open_bag(source) as reader,

@@ -25,6 +25,7 @@ from smotracker_ros.presets import build_tracker
 from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
+from smotracker_ros.video.bag_calibration import BagCalibration
 from smotracker_ros.video.bag_copy import copy_messages, new_bag, storage_of
 from smotracker_ros.video.bags import BagSource, open_bag, storage_files
 from smotracker_ros.video.base import SourceError
@@ -48,6 +49,7 @@ class Job:
         topic: image topic; None: the only one.
         namespace: of the result topics.
         masks: whether the label images are written, too.
+        rectified: the images have been rectified: bearings use the projection matrix of `camera_info`.
         storage: "mcap", "sqlite3", or "" for the source's.
     """
 
@@ -58,6 +60,7 @@ class Job:
     namespace: str = "/"
     masks: bool = True
     storage: str = ""
+    rectified: bool = False
 
     @property
     def journal(self) -> Path:
@@ -126,6 +129,7 @@ def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, 
         "extent": extent,
         "topic": source.topic,
         "topics": list(job.topics),
+        "rectified": job.rectified,
         "settings": dataclasses.asdict(job.settings),
         "models": dict(tracker.models),
         "versions": [smotracker_ros.__version__, torch.__version__, np.__version__],
@@ -138,6 +142,7 @@ def _track(
 ) -> Summary:
     """Track the images that are not done yet, and keep their results in the journal."""
     run, messages = Run(tracker), ResultMessages()
+    calibration = BagCalibration(job.source, source.topic, job.rectified)
     if journal.snapshot is not None:
         try:
             run.restore(journal.snapshot)
@@ -158,9 +163,9 @@ def _track(
                 summary.broken += 1
             else:
                 tracks = run.update(image.frame)
-                journal.add(
-                    number, image.received_ns, messages.encode(tracks, image.stamp_ns, image.frame.frame_id, topics)
-                )
+                bearings = calibration.bearings(tracks, image.received_ns)
+                encoded = messages.encode(tracks, image.stamp_ns, image.frame.frame_id, topics, bearings)
+                journal.add(number, image.received_ns, encoded)
                 summary.add(tracks)
         except FrameError as error:
             _logger.warning("%s: the image recorded at %d ns is left out: %s", job.source, image.received_ns, error)

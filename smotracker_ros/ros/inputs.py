@@ -12,7 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from smotracker_ros.calibration import Calibration, CalibrationError
+from smotracker_ros.calibration import Calibration, CalibrationError, read_camera_info
 from smotracker_ros.cues import MOST_CUES, Cue
 from smotracker_ros.geometry import FloatArray
 from smotracker_ros.ros.images import to_nanoseconds
@@ -180,7 +180,7 @@ class CalibrationInbox:
         """Take a message; one that cannot be used leaves the last calibration in place."""
         self._message = message
         try:
-            self.current = to_calibration(message, rectified)
+            self.current = read_camera_info(message, rectified)
         except CalibrationError as error:
             self.refused += 1
             self._warn(f"camera_info cannot be used, there are no bearings: {error}")
@@ -224,29 +224,3 @@ def _upright_box(detection: Detection2D) -> FloatArray:
         half = np.where(min(width, height) < 0, np.nan, half)
         middle = np.array([center.position.x, center.position.y])
         return np.concatenate([middle - half, middle + half]).astype(np.float32)
-
-
-def to_calibration(message: CameraInfo, rectified: bool = False) -> Calibration:
-    """The calibration that a message states.
-
-    Args:
-        message: the camera's.
-        rectified: the images have been rectified: `p` holds, and there is no distortion.
-
-    Raises:
-        CalibrationError: if it cannot be used.
-    """
-    matrix = np.array(message.p).reshape(3, 4)[:, :3] if rectified else np.array(message.k).reshape(3, 3)
-    binning = max(message.binning_x, 1), max(message.binning_y, 1)
-    roi = message.roi
-    width, height = (roi.width, roi.height) if roi.width and roi.height else (message.width, message.height)
-    if max(width, height, roi.x_offset, roi.y_offset, *binning) > 2**20:
-        raise CalibrationError("sizes of more than a million pixels")
-    return Calibration(
-        (height // binning[1], width // binning[0]),
-        matrix.astype(np.float64),
-        np.zeros(0) if rectified else np.array(message.d, dtype=np.float64),
-        "" if rectified else message.distortion_model,
-        (roi.x_offset, roi.y_offset),
-        binning,
-    )

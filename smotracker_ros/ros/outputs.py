@@ -13,9 +13,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionClass, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
-from smotracker_ros.calibration import Calibration
+from smotracker_ros.calibration import Calibration, CalibrationError, track_bearings
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import as_boxes, box_centers
 from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.conversions import to_detections, to_label_message, to_track_array
 from smotracker_ros.ros.images import to_image
@@ -81,14 +80,11 @@ class Outputs:
             calibration: the camera's, if it is known.
             masks: whether masks are wanted at all; even then, only while somebody subscribes.
         """
-        if calibration is not None and calibration.size != tracks.image_size:
-            self._node.get_logger().warning(
-                f"camera_info is of {_size(calibration.size)} pixels, the images are of {_size(tracks.image_size)}: "
-                "there are no bearings; publish a camera_info that fits",
-                throttle_duration_sec=30.0,
-            )
-            calibration = None
-        bearings = _bearings(tracks, calibration)
+        try:
+            bearings = track_bearings(tracks, calibration)
+        except CalibrationError as error:
+            self._node.get_logger().warning(str(error), throttle_duration_sec=30.0)
+            calibration, bearings = None, track_bearings(tracks, None)
         if masks and self._wanted("masks"):
             self._publishers["masks"].publish(to_label_message(tracks, header))
         if masks and self._wanted("masks/compressed"):
@@ -108,13 +104,6 @@ class Outputs:
         return bool(self._publishers[topic].get_subscription_count())
 
 
-def _bearings(tracks: Tracks, calibration: Calibration | None) -> npt.NDArray[np.float64]:
-    """Directions of the tracks' box centres, (N, 3); zero where they are not known."""
-    if calibration is None:
-        return np.zeros((len(tracks), 3))
-    return calibration.bearings(box_centers(as_boxes([track.box for track in tracks])))
-
-
 def _compressed(labels: npt.NDArray[np.uint16], header: Header) -> CompressedImage:
     """A label image as PNG, as image_transport's subscribers understand it."""
     # level 1: label images are almost empty, and more effort makes them hardly smaller
@@ -122,7 +111,3 @@ def _compressed(labels: npt.NDArray[np.uint16], header: Header) -> CompressedIma
     message = CompressedImage(header=header, format="mono16; png compressed ")
     message.data.frombytes(data.tobytes())
     return message
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,12 @@ class ResultMessages:
         self._store = typestore()
 
     def encode(
-        self, tracks: Tracks, stamp_ns: int, frame_id: str, topics: tuple[str, ...] = tuple(RESULT_TYPES)
+        self,
+        tracks: Tracks,
+        stamp_ns: int,
+        frame_id: str,
+        topics: tuple[str, ...] = tuple(RESULT_TYPES),
+        bearings: npt.NDArray[np.float64] | None = None,
     ) -> dict[str, bytes]:
         """The messages of one frame.
 
@@ -37,6 +42,7 @@ class ResultMessages:
             stamp_ns: time stamp in the source image's header, in nanoseconds.
             frame_id: name of the camera's frame in that header.
             topics: which of :data:`RESULT_TYPES` are wanted.
+            bearings: (N, 3), unit vectors in the camera's optical frame by track; zero or None: not known.
 
         Returns:
             CDR bytes by topic, in the order of `topics`.
@@ -44,7 +50,12 @@ class ResultMessages:
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
         stamp = self._type("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
         header = self._type("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
-        build = {"tracks": self._detections, "masks": self._masks, "track_states": self._states}
+        known = np.zeros((len(tracks), 3)) if bearings is None else bearings
+        build: dict[str, Callable[[Any, Tracks], Any]] = {
+            "tracks": self._detections,
+            "masks": self._masks,
+            "track_states": lambda header, tracks: self._states(header, tracks, known),
+        }
         return {
             topic: bytes(self._store.serialize_cdr(build[topic](header, tracks), RESULT_TYPES[topic]))
             for topic in topics
@@ -88,11 +99,13 @@ class ResultMessages:
             header=header, height=height, width=width, encoding="mono16", is_bigendian=0, step=2 * width, data=data
         )
 
-    def _states(self, header: Any, tracks: Tracks) -> Any:
+    def _states(self, header: Any, tracks: Tracks, bearings: npt.NDArray[np.float64]) -> Any:
         height, width = tracks.image_size
         items = [
-            self._type("smotracker_ros/msg/Track")(box=self._box(track.box), **track_fields(track, height, width))
-            for track in tracks
+            self._type("smotracker_ros/msg/Track")(
+                box=self._box(track.box), **track_fields(track, height, width, tuple(bearing))
+            )
+            for track, bearing in zip(tracks, bearings.tolist(), strict=True)
         ]
         return self._type("smotracker_ros/msg/TrackArray")(
             header=header, frame_index=tracks.frame_index, detector_ran=tracks.detector_ran, tracks=items

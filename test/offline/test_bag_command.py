@@ -19,6 +19,7 @@ import pytest
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from smotracker_ros.calibration import Calibration, track_bearings
 from smotracker_ros.frames import Frame
 from smotracker_ros.offline.commands import recover_app
 from smotracker_ros.offline.processing import Job, process_bag
@@ -26,6 +27,7 @@ from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
+from smotracker_ros.video.bag_calibration import BagCalibration
 from smotracker_ros.video.bags import open_bag
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import SinkError
@@ -41,6 +43,9 @@ PROFILE = Qos(
     QosLiveliness.AUTOMATIC, QosTime(5, 6), False,
 )  # fmt: skip
 
+# Focal lengths that the camera states with images of these numbers; 0: it is not calibrated
+FOCAL = {0: 0.0, 2: 400.0, 15: 500.0}
+
 pytestmark = pytest.mark.slow
 Maker = Callable[[str], Path]
 
@@ -50,6 +55,17 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     path = tmp_path_factory.mktemp("scene") / "scene"
     write_scene(path, SceneSettings(320, 256, FRAMES, 30.0, 5, "static", "infrared"), seed=4)
     return list(open_source(path))
+
+
+def _camera_info(types: Any, focal: float) -> Any:
+    header = types["std_msgs/msg/Header"](stamp=types["builtin_interfaces/msg/Time"](sec=0, nanosec=0), frame_id="mast")
+    roi = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    matrix = [focal, 0, 159.5, 0, focal, 127.5, 0, 0, 1.0]
+    projection = [2 * focal, 0, 159.5, 0, 0, 2 * focal, 127.5, 0, 0, 0, 1.0, 0]
+    return types["sensor_msgs/msg/CameraInfo"](
+        header=header, height=256, width=320, distortion_model="plumb_bob", d=np.zeros(5), k=np.array(matrix),
+        r=np.eye(3).ravel(), p=np.array(projection), binning_x=0, binning_y=0, roi=roi,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +82,7 @@ def make_bag(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> M
                 "/camera/image_raw", "sensor_msgs/msg/Image", typestore=store, offered_qos_profiles=[PROFILE]
             )
             text = writer.add_connection("/notes", "std_msgs/msg/String", typestore=store)
+            info = writer.add_connection("/camera/camera_info", "sensor_msgs/msg/CameraInfo", typestore=store)
             for frame in [*frames[:14], frames[13], *frames[14:]]:
                 stamp = START + frame.timestamp_ns
                 time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
@@ -75,6 +92,10 @@ def make_bag(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> M
                 )  # fmt: skip
                 data = bytes(store.serialize_cdr(message, message.__msgtype__))
                 writer.write(camera, stamp + 3_000_000, data[: 5000 if frame.index == BROKEN else None])
+                if frame.index in FOCAL:  # the first one of no use
+                    calibration = _camera_info(types, FOCAL[frame.index])
+                    data = bytes(store.serialize_cdr(calibration, calibration.__msgtype__))
+                    writer.write(info, stamp + 3_000_000, data)
                 note = types["std_msgs/msg/String"](data=f"frame {frame.index}")
                 writer.write(text, stamp + 3_000_000, bytes(store.serialize_cdr(note, note.__msgtype__)))
         return path
@@ -133,9 +154,20 @@ def test_the_results_are_the_trackers(bag: Path, result: Path, frames: list[Fram
     for index, frame in enumerate(good):
         stamp = START + frame.timestamp_ns
         tracks = tracker.update(Frame(frame.image, stamp, index, "mast"))
-        for topic, data in ResultMessages().encode(tracks, stamp, "mast").items():
+        focal = 500.0 if frame.index >= 15 else 400.0
+        matrix = np.array([[focal, 0, 159.5], [0, focal, 127.5], [0, 0, 1]])
+        bearings = track_bearings(tracks, Calibration((256, 320), matrix))
+        assert not len(tracks) or np.allclose(np.linalg.norm(bearings, axis=1), 1)
+        for topic, data in ResultMessages().encode(tracks, stamp, "mast", bearings=bearings).items():
             expected[f"/{topic}"].append((stamp + 3_000_000, data))
     assert {topic: copy[topic] for topic in expected} == expected
+
+
+def test_rectified_images(bag: Path, tmp_path: Path) -> None:
+    assert BagCalibration(bag, "/camera/image_raw/compressed").topic == "/camera/camera_info"
+    focal = [BagCalibration(bag, "/camera/image_raw", rectified).at(START).matrix[0, 0] for rectified in (False, True)]  # type: ignore[union-attr]
+    assert focal == [400.0, 800.0]
+    assert BagCalibration(bag, "/rear/image_raw").at(START) is None
 
 
 def test_twice_gives_the_same_bytes(bag: Path, result: Path, tmp_path: Path) -> None:
@@ -195,7 +227,8 @@ def test_an_unfinished_run_with_other_settings_is_not_gone_on_with(bag: Path, tm
         process_bag(job, stop)
     other = Job(bag, job.output, load_settings("y-smotracker", {"clip_length": 30}), namespace="mast", masks=False)
     assert process_bag(other).resumed_at == 0
-    assert set(_messages(job.output)) == {"/camera/image_raw", "/notes", "/mast/tracks", "/mast/track_states"}
+    recorded = {"/camera/image_raw", "/camera/camera_info", "/notes"}
+    assert set(_messages(job.output)) == {*recorded, "/mast/tracks", "/mast/track_states"}
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:

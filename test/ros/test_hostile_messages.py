@@ -22,10 +22,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from smotracker_ros.calibration import CalibrationError
+from smotracker_ros.calibration import CalibrationError, read_camera_info
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_frame
-from smotracker_ros.ros.inputs import to_calibration
 from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS
 
 MESSAGES = int(os.environ.get("SMOTRACKER_HOSTILE_MESSAGES", "240"))
@@ -142,7 +141,7 @@ class Attack:
         self.sent["messages"] += 1
         if isinstance(message, CameraInfo):
             try:
-                to_calibration(message)
+                read_camera_info(message)
             except CalibrationError:
                 self.sent["bad calibrations"] += 1
         elif isinstance(message, Detection2DArray):
