@@ -75,7 +75,10 @@ def generate_launch_description() -> LaunchDescription:
                 description="Image topic in each camera's namespace, for example image_raw or camera/image_raw.",
             ),
             DeclareLaunchArgument(
-                "image_transport", default_value="raw", choices=["raw", "compressed"], description="Type of that topic."
+                "image_transport",
+                default_value="",
+                choices=["", "raw", "compressed"],
+                description="Type of that topic; empty: as in params_file, or raw.",
             ),
             DeclareLaunchArgument(
                 "bags", default_value="", description="Bags to play in place of cameras, as many, separated by commas."
@@ -91,7 +94,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rate", default_value="0.0", description="Speed of the bags; 0.0: as fast as they can be tracked."
             ),
-            DeclareLaunchArgument("preset", default_value="y-smotracker", description="Named set-up of the trackers."),
+            DeclareLaunchArgument(
+                "preset",
+                default_value="",
+                description="Named set-up of the trackers; empty: as in params_file, or y-smotracker.",
+            ),
             DeclareLaunchArgument(
                 "params_file",
                 default_value=PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config", "tracker.yaml"]),

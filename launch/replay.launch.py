@@ -41,82 +41,101 @@ def end_with(action: Action, other: Action, failed: bool = False) -> Action:
     return RegisterEventHandler(OnProcessExit(target_action=other, on_exit=on_exit))
 
 
-def make_player(context: LaunchContext, recorder: Action) -> list[Action]:
-    """The process that plays: `ros2 bag play` or this package's player, by the argument `player`."""
-    names = ("bag", "topic", "rate", "loop", "start_offset", "clock", "namespace", "player", "delay")
+def bag_play(given: dict[str, str]) -> list[str]:
+    """The command line of `ros2 bag play`, for the image and what the driver publishes beside it."""
+    prefix = "/".join(["", *filter(None, given["namespace"].split("/"))]).rstrip("/")
+    calibration = given["topic"].removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+    command = ["ros2", "bag", "play", given["bag"], "--rate", given["rate"], "--start-offset", given["start_offset"]]
+    command += ["--delay", given["delay"], "--disable-keyboard-controls"]
+    command += ["--loop"] if given["loop"] == "true" else []
+    command += ["--clock"] if given["clock"] == "true" else []
+    command += ["--topics", given["topic"], calibration]
+    return [*command, "--remap", f"{given['topic']}:={prefix}/image", f"{calibration}:={prefix}/camera_info"]
+
+
+def make_processes(context: LaunchContext) -> list[Action]:
+    """Recorder, tracker, and what plays: `ros2 bag play` or this package's player, by the argument `player`."""
+    names = (
+        "bag",
+        "source",
+        "topic",
+        "image_transport",
+        "rate",
+        "loop",
+        "start_offset",
+        "clock",
+        "namespace",
+        "player",
+        "delay",
+        "output",
+        "preset",
+        "params_file",
+    )
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
     can_use_ros = bool(given["bag"] and given["topic"]) and float(given["rate"]) > 0
-    if given["player"] == "ros2" or (given["player"] == "auto" and can_use_ros and has_bag_player()):
-        if not can_use_ros:
-            raise RuntimeError("player:=ros2 needs bag:=..., topic:=... and a rate above 0")
-        image = "/".join(["", *filter(None, given["namespace"].split("/")), "image"])
-        command = [
-            "ros2",
-            "bag",
-            "play",
-            given["bag"],
-            "--rate",
-            given["rate"],
-            "--start-offset",
-            given["start_offset"],
-        ]
-        command += ["--delay", given["delay"], "--disable-keyboard-controls"]
-        command += ["--loop"] if given["loop"] == "true" else []
-        command += ["--clock"] if given["clock"] == "true" else []
-        command += ["--topics", given["topic"], "--remap", f"{given['topic']}:={image}"]
-        player: Action = ExecuteProcess(cmd=command, output="screen")
-        return [player, end_with(recorder, player, failed=True)]
-    source = given["bag"] or LaunchConfiguration("source")
-    player = Node(
+    uses_ros = given["player"] == "ros2" or (given["player"] == "auto" and can_use_ros and has_bag_player())
+    if uses_ros and not can_use_ros:
+        raise RuntimeError("player:=ros2 needs bag:=..., topic:=... and a rate above 0")
+    common = {
+        "use_sim_time": given["clock"] == "true",
+        # this package's player decodes what the bag holds
+        "image_transport": given["image_transport"] if uses_ros else "raw",
+    }
+    recorder = Node(
+        package="smotracker_ros",
+        executable="recorder",
+        namespace=given["namespace"],
+        output="screen",
+        # Time to complete the files.
+        sigterm_timeout="30",
+        sigkill_timeout="30",
+        parameters=[{"output": ParameterValue(given["output"], value_type=str), **common}],
+    )
+    preset = {"preset": given["preset"]} if given["preset"] else {}
+    tracker = Node(
+        package="smotracker_ros",
+        executable="tracker_node",
+        namespace=given["namespace"],
+        output="screen",
+        sigterm_timeout="30",
+        parameters=[given["params_file"], {"on_overload": "every_frame", **preset, **common}],
+    )
+    own_player = Node(
         package="smotracker_ros",
         executable="bag_player",
-        namespace=LaunchConfiguration("namespace"),
+        namespace=given["namespace"],
         output="screen",
         parameters=[
             {
-                "source": ParameterValue(source, value_type=str),
-                "topic": ParameterValue(LaunchConfiguration("topic"), value_type=str),
-                "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                "start_offset": ParameterValue(LaunchConfiguration("start_offset"), value_type=float),
-                "clock": ParameterValue(LaunchConfiguration("clock"), value_type=bool),
+                "source": ParameterValue(given["bag"] or given["source"], value_type=str),
+                "topic": ParameterValue(given["topic"], value_type=str),
+                "rate": float(given["rate"]),
+                "loop": given["loop"] == "true",
+                "start_offset": float(given["start_offset"]),
+                "clock": given["clock"] == "true",
                 "subscribers": 2,
                 # As fast as it can be tracked: images wait for the answers to those before them.
                 "max_in_flight": 0 if float(given["rate"]) else 4,
             }
         ],
     )
-    return [player, end_with(recorder, player, failed=True)]
+    player = ExecuteProcess(cmd=bag_play(given), output="screen") if uses_ros else own_player
+    # The recorder ends when the images do. Without a tracker there is nothing to record.
+    return [
+        recorder,
+        tracker,
+        player,
+        end_with(recorder, player, failed=True),
+        end_with(recorder, tracker),
+        end_with(tracker, recorder),
+        end_with(player, recorder),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Player, tracker and recorder; everything ends when the recording is written."""
     share = FindPackageShare("smotracker_ros")
-    namespace = LaunchConfiguration("namespace")
-    sim_time = ParameterValue(LaunchConfiguration("clock"), value_type=bool)
-    recorder = Node(
-        package="smotracker_ros",
-        executable="recorder",
-        namespace=namespace,
-        output="screen",
-        # Time to complete the files.
-        sigterm_timeout="30",
-        sigkill_timeout="30",
-        parameters=[
-            {"output": ParameterValue(LaunchConfiguration("output"), value_type=str), "use_sim_time": sim_time}
-        ],
-    )
-    tracker = Node(
-        package="smotracker_ros",
-        executable="tracker_node",
-        namespace=namespace,
-        output="screen",
-        sigterm_timeout="30",
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {"preset": LaunchConfiguration("preset"), "on_overload": "every_frame", "use_sim_time": sim_time},
-        ],
-    )
+    profile = PathJoinSubstitution([share, "config", "fastdds.xml"])
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", default_value="", description="rosbag2 to play: its folder or file."),
@@ -124,6 +143,12 @@ def generate_launch_description() -> LaunchDescription:
                 "source", default_value="", description="Video file, image folder or bag for this package's player."
             ),
             DeclareLaunchArgument("topic", default_value="", description="Image topic of a bag; empty: the only one."),
+            DeclareLaunchArgument(
+                "image_transport",
+                default_value="raw",
+                choices=["raw", "compressed"],
+                description="Type of that topic, for `ros2 bag play`; this package's player finds out.",
+            ),
             DeclareLaunchArgument(
                 "player",
                 default_value="auto",
@@ -148,19 +173,20 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "delay", default_value="15.0", description="Seconds that `ros2 bag play` leaves the tracker to load."
             ),
-            DeclareLaunchArgument("preset", default_value="y-smotracker", description="Named set-up of the tracker."),
+            DeclareLaunchArgument(
+                "preset",
+                default_value="",
+                description="Named set-up of the tracker; empty: as in params_file, or y-smotracker.",
+            ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
             DeclareLaunchArgument(
                 "params_file",
                 default_value=PathJoinSubstitution([share, "config", "tracker.yaml"]),
                 description="Parameters of the tracker as YAML.",
             ),
-            SetEnvironmentVariable(
-                "FASTDDS_DEFAULT_PROFILES_FILE", PathJoinSubstitution([share, "config", "fastdds.xml"])
-            ),
-            recorder,
-            tracker,
-            end_with(tracker, recorder),
-            OpaqueFunction(function=make_player, args=[recorder]),
+            # The first is read from Kilted on, the second by Jazzy's FastDDS.
+            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
+            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+            OpaqueFunction(function=make_processes),
         ]
     )

@@ -1,11 +1,68 @@
 """Track one camera: `ros2 launch smotracker_ros track.launch.py image:=/camera/image_raw`."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from launch import Action, LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import AnonName, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+
+def parameters_in(file: str) -> set[str]:
+    """Names of all parameters that a parameter file sets for some node."""
+    names: set[str] = set()
+
+    def visit(content: Any) -> None:
+        for key, value in content.items() if isinstance(content, dict) else ():
+            if key == "ros__parameters":
+                names.update(value or {})
+            else:
+                visit(value)
+
+    visit(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+    return names
+
+
+def make_node(context: LaunchContext) -> list[Action]:
+    """The node. An argument that is not given leaves the parameter to the file, or to the node's default."""
+    names = (
+        "image",
+        "image_transport",
+        "camera_info",
+        "cues",
+        "preset",
+        "params_file",
+        "use_sim_time",
+        "autostart",
+        "run_id",
+    )
+    given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    chosen: dict[str, Any] = {name: given[name] for name in ("preset", "image_transport") if given[name]}
+    chosen |= {name: given[name] == "true" for name in ("use_sim_time", "autostart") if given[name]}
+    if given["run_id"] or "run_id" not in parameters_in(given["params_file"]):
+        run_id = given["run_id"] or AnonName("run").perform(context)
+        chosen["run_id"] = ParameterValue(run_id, value_type=str)
+    # drivers publish the calibration beside the image
+    folder = given["image"].removesuffix("/compressed").rpartition("/")
+    camera_info = given["camera_info"] or f"{folder[0]}{folder[1]}camera_info"
+    node = Node(
+        package="smotracker_ros",
+        executable="tracker_node",
+        name=LaunchConfiguration("name"),
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        # The node starts itself again faster than launch could, with its libraries loaded.
+        arguments=["--respawn", LaunchConfiguration("respawn")],
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=2.0,
+        parameters=[given["params_file"], chosen],
+        remappings=[("image", given["image"]), ("camera_info", camera_info), ("cues", given["cues"])],
+    )
+    return [node]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -15,9 +72,20 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("image", default_value="image", description="Image topic to track."),
             DeclareLaunchArgument(
-                "image_transport", default_value="raw", choices=["raw", "compressed"], description="Type of that topic."
+                "image_transport",
+                default_value="",
+                choices=["", "raw", "compressed"],
+                description="Type of that topic; empty: as in params_file, or raw.",
             ),
-            DeclareLaunchArgument("preset", default_value="y-smotracker", description="Named set-up of the tracker."),
+            DeclareLaunchArgument(
+                "camera_info", default_value="", description="The camera's calibration; empty: beside the image topic."
+            ),
+            DeclareLaunchArgument("cues", default_value="cues", description="Topic of cues from other sensors."),
+            DeclareLaunchArgument(
+                "preset",
+                default_value="",
+                description="Named set-up of the tracker; empty: as in params_file, or y-smotracker.",
+            ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of node and results."),
             DeclareLaunchArgument("name", default_value="smotracker", description="Name of the node."),
             DeclareLaunchArgument(
@@ -25,9 +93,17 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution([share, "config", "tracker.yaml"]),
                 description="Parameters as YAML.",
             ),
-            DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
             DeclareLaunchArgument(
-                "autostart", default_value="true", description="Activate at once; false: wait for a lifecycle manager."
+                "use_sim_time",
+                default_value="",
+                choices=["", "true", "false"],
+                description="Take the time from /clock; empty: as in params_file, or false.",
+            ),
+            DeclareLaunchArgument(
+                "autostart",
+                default_value="",
+                choices=["", "true", "false"],
+                description="Activate at once; false: wait for a lifecycle manager; empty: as in params_file, or true.",
             ),
             DeclareLaunchArgument(
                 "respawn",
@@ -37,35 +113,18 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "run_id",
-                default_value=[AnonName("run")],
-                description="Name of this run: within it no id is used twice, also when the node is started again.",
+                default_value="",
+                description="Name of this run: within it no id is used twice, also when the node is started again; "
+                "empty: as in params_file, or a new name.",
             ),
             DeclareLaunchArgument(
                 "fastdds_profile",
                 default_value=PathJoinSubstitution([share, "config", "fastdds.xml"]),
                 description="FastDDS profile; the camera's process needs the same one.",
             ),
+            # The first is read from Kilted on, the second by Jazzy's FastDDS.
             SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", LaunchConfiguration("fastdds_profile")),
-            Node(
-                package="smotracker_ros",
-                executable="tracker_node",
-                namespace=LaunchConfiguration("namespace"),
-                name=LaunchConfiguration("name"),
-                output="screen",
-                respawn=LaunchConfiguration("respawn"),
-                respawn_delay=2.0,
-                arguments=["--respawn", LaunchConfiguration("respawn")],
-                parameters=[
-                    LaunchConfiguration("params_file"),
-                    {
-                        "preset": LaunchConfiguration("preset"),
-                        "image_transport": LaunchConfiguration("image_transport"),
-                        "run_id": ParameterValue(LaunchConfiguration("run_id"), value_type=str),
-                        "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                    },
-                ],
-                remappings=[("image", LaunchConfiguration("image"))],
-            ),
+            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", LaunchConfiguration("fastdds_profile")),
+            OpaqueFunction(function=make_node),
         ]
     )

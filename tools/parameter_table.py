@@ -70,7 +70,7 @@ def _launch_table(file: Path) -> str:
                 node.value for node in ast.walk(default) if isinstance(node, ast.Constant) and node.value != PACKAGE
             ]
             shown = "`" + "/".join(map(str, texts)) + "`" + (" (anonymous)" if "AnonName" in ast.dump(default) else "")
-        choices = ast.literal_eval(given["choices"]) if "choices" in given else []
+        choices = [item for item in ast.literal_eval(given["choices"]) if item] if "choices" in given else []
         meaning = ast.literal_eval(given["description"]) + (f" One of {', '.join(choices)}." if choices else "")
         rows.append(f"| `{ast.literal_eval(call.args[0])}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"

@@ -132,8 +132,8 @@ def explain_silence(
         return f"{waiting}: nobody publishes it{others}. Remap with -r image:=TOPIC or image:=TOPIC of the launch file"
     return (
         f"{waiting}, although {', '.join(offer.node for offer in offers)} publishes it with a matching quality of "
-        "service: it is paused, or large images get lost on the way (set FASTDDS_DEFAULT_PROFILES_FILE to the "
-        "package's config/fastdds.xml for both processes)"
+        "service: it is paused, or large images get lost on the way (set FASTDDS_DEFAULT_PROFILES_FILE, or "
+        "FASTRTPS_DEFAULT_PROFILES_FILE up to Jazzy, to the package's config/fastdds.xml for both processes)"
     )
 
 
