@@ -21,10 +21,12 @@ class ClipSchedule:
 
     Attributes:
         passes: detector passes so far.
+        turn: frames since a clip last came to its regular end.
     """
 
     def __init__(self) -> None:
         self.passes = 0
+        self.turn = 0
         self._saved = _SAVED_PASSES
         self._since: int | None = None
 
@@ -36,6 +38,7 @@ class ClipSchedule:
         """Move on by one frame."""
         self._since = None if self._since is None else self._since + 1
         self._saved = min(self._saved + settings.max_detector_share, _SAVED_PASSES)
+        self.turn = 0 if self.ends(settings) else self.turn + 1
 
     def ends(self, settings: TrackerSettings) -> bool:
         """Whether the regular length of the clip is reached, whatever becomes of the next pass."""

@@ -82,7 +82,8 @@ class Gliding:
             targets: by id.
             image: uint8 RGB (height, width, 3), the current frame.
             seconds: time since the previous frame.
-            turn: number of the frame: targets take turns, so that no frame is dearer than the others.
+            turn: number of the frame since SAM2 last looked at all targets. All calm ones are looked at in the same
+                frames, as a pass in a batch costs half as much as alone; a frame with a detector pass is dearer still.
             interval: a calm target is looked at by SAM2 once in so many frames, at least; others in every second one,
                 but for those that have long waited to be confirmed.
             disturbed: ids of targets that may not glide.
@@ -95,10 +96,13 @@ class Gliding:
         boxes = as_boxes([target.box for target in live])
         rims = np.array([[target.longer_side * _LONELY_SIZES / 2] for target in live], dtype=np.float32).reshape(-1, 1)
         grown = np.hstack([boxes[:, :2] - rims, boxes[:, 2:] + rims])
-        lonely = (pairwise_overlap(grown, grown) > 0).sum(axis=1) <= 1
+        # what rests disturbs where it touches only: it does not move towards anybody
+        rests = np.array([_rests(target) for target in live], dtype=np.bool_)
+        near = (pairwise_overlap(grown, grown) > 0) & (~rests | (pairwise_overlap(boxes, boxes) > 0))
+        lonely = (near | np.eye(len(live), dtype=np.bool_)).sum(axis=1) <= 1
         carried = set()
         for target, alone in zip(live, lonely.tolist(), strict=True):
-            due = (turn + target.id) % _turns(target, interval) == 0
+            due = turn % _turns(target, interval) == 0
             undisturbed = target.id not in disturbed and (alone or _rests(target))
             may_glide = not due and undisturbed and target.frames_since_seen == 1
             if may_glide and self._move(target, image, seconds):

@@ -173,7 +173,7 @@ class SmoTracker:
         gliding: set[int] = set()
         if interval > 1 and not self._clips.ends(self._settings):
             disturbed = self._crossings.unsettled
-            gliding = self._gliding.carry(self._targets, frame.image, seconds, self.frames, interval, disturbed)
+            gliding = self._gliding.carry(self._targets, frame.image, seconds, self._clips.turn, interval, disturbed)
         live = [target for target in self._targets.values() if target.is_live and target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(

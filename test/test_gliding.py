@@ -49,7 +49,7 @@ def test_a_calm_target_is_put_where_its_picture_is(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     # expected 2 pixels to the right; it is 2.5 to the right and 1 down
-    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, 2, 2, ()) == {1}
+    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, 1, 2, ()) == {1}
     assert target.mask is not None and target.mask_box is not None
     assert target.frames_since_seen == 0
     np.testing.assert_allclose(box_centers(target.mask_box)[0], [53, 61.5], atol=0.25)
@@ -62,19 +62,35 @@ def test_sam2_looks_when_it_is_the_targets_turn(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     image = picture((52, 60))
-    assert gliding.carry({3: target}, image, SECONDS, 3, 2, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, 4, 2, ()) == set()
     assert target.mask is None
-    assert gliding.carry({3: target}, image, SECONDS, 2, 1, ()) == set()
-    assert gliding.carry({3: target}, image, SECONDS, 2, 2, ()) == {3}
+    assert gliding.carry({3: target}, image, SECONDS, 3, 1, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, 3, 2, ()) == {3}
+
+
+def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> None:
+    image = picture((30, 60), (80, 60), (130, 60))
+    looks = []
+    targets = {number: seen(number, 30 + 50 * (number - 1), 60, (0.0, 0.0)) for number in (1, 2, 3)}
+    for turn in range(1, 10):
+        for target in targets.values():
+            gliding.remember(target, image)
+            next_frame(target)
+        carried = gliding.carry(targets, image, SECONDS, turn, 3, ())
+        looks.append(3 - len(carried))
+        for number in targets.keys() - carried:
+            box = np.float32([50 * number - 24, 57, 50 * number - 15, 64])
+            targets[number].see(MaskPatch(50 * number - 24, 57, np.ones((7, 9), dtype=np.bool_)), box, 0.9, 0.0)
+    assert looks == [0, 0, 3] * 3
 
 
 def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None:
     target = seen(1, 50, 60)
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
-    assert gliding.carry({1: target}, picture(), SECONDS, 2, 2, ()) == set()
+    assert gliding.carry({1: target}, picture(), SECONDS, 1, 2, ()) == set()
     # far from where it is expected
-    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, 2, 2, ()) == set()
+    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, 1, 2, ()) == set()
     assert target.mask is None
 
 
@@ -102,10 +118,21 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     for target in pair.values():
         gliding.remember(target, image)
         next_frame(target)
-    assert gliding.carry(pair, later, SECONDS, 3, 3, ()) == set()
+    assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == set()
     pair[2].state = TrackState.LOST
-    assert gliding.carry(pair, later, SECONDS, 3, 3, (1,)) == set()
-    assert gliding.carry(pair, later, SECONDS, 3, 3, ()) == {1}
+    assert gliding.carry(pair, later, SECONDS, 1, 3, (1,)) == set()
+    assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == {1}
+
+
+def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
+    for distance, carried in ((11, {1, 2}), (7, {2})):
+        image = picture((50, 60), (50 + distance, 60))
+        pair = {1: seen(1, 50, 60, (0.0, 0.0)), 2: seen(2, 50 + distance, 60, (0.0, 0.0))}
+        pair[2].state, pair[2].masks_seen = TrackState.TENTATIVE, 20
+        for target in pair.values():
+            gliding.remember(target, image)
+            next_frame(target)
+        assert gliding.carry(pair, image, SECONDS, 1, 3, ()) == carried
 
 
 @pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful"])
@@ -120,11 +147,13 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
         target.state = TrackState.TENTATIVE
     elif trouble == "missed":
         target.misses = 1
+        for _ in range(60):  # it has stood for long where the detector does not see it
+            target.travel.measure(np.float32([50.5, 60.5]))
     else:
-        target.quality = 0.5
-    assert gliding.carry({1: target}, image, SECONDS, 2, 4, ()) == {1}
+        target.quality = 0.3
+    assert gliding.carry({1: target}, image, SECONDS, 3, 4, ()) == {1}
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 3, 4, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, 2, 4, ()) == set()
 
 
 @pytest.mark.parametrize("trouble", ["unseen", "at the border"])
@@ -145,4 +174,4 @@ def test_pictures_of_targets_that_are_gone_are_forgotten(gliding: Gliding) -> No
     gliding.remember(target, image)
     gliding.carry({}, image, SECONDS, 1, 2, ())
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 2, 2, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, 1, 2, ()) == set()
