@@ -25,12 +25,16 @@ _LONGEST_ABSENCE = 15
 _TRAVEL_FRAMES = 3
 # Frames over which a target shows whether it still moves
 _RECENT_FRAMES = 24
+# Standard deviations of the camera's motion that a distance may be off by
+_SIGMAS = 3.0
 # A place is remembered with so many pixels round the target; it is unchanged if it is found again this alike
 # (correlation) and this near (pixels, camera motion taken away)
 _LANDMARK_RIM = 3
 _LEAST_LANDMARK = 5
 _LANDMARK_LIKENESS = 0.6
 _LANDMARK_SHIFT = 1.5
+# A zoom by less does not change a picture
+_LEAST_ZOOM = 0.03
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Travel:
     """
 
     longest: float = 0.0
+    _variance: float = 0.0
     _start: FloatArray | None = None
     _recent: FloatArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
 
@@ -56,8 +61,14 @@ class Travel:
             return float("inf")
         return float(np.linalg.norm(_mean(self._recent[-_TRAVEL_FRAMES:]) - _mean(self._recent[:_TRAVEL_FRAMES])))
 
+    @property
+    def drift(self) -> float:
+        """How much of the distance may come of small errors of the camera's motion, frame by frame, in pixels."""
+        return _SIGMAS * float(np.sqrt(self._variance))
+
     def predict(self, shift: CameraShift) -> None:
         """Move on by one frame, with the background."""
+        self._variance = self._variance * shift.zoom**2 + shift.error**2
         if self._start is not None:
             self._start = shift.move(self._start)[0]
         if len(self._recent):
@@ -88,10 +99,12 @@ class Landmark:
     Attributes:
         patch: uint8 grey picture of the place.
         center: middle of the patch in pixels of the current frame, moved with the background, float32 (2,).
+        zoom: scale from the frame of the patch to the current one.
     """
 
     patch: npt.NDArray[np.uint8]
     center: FloatArray
+    zoom: float = 1.0
 
     @staticmethod
     def take(image: UInt8Image, box: FloatArray) -> Landmark | None:
@@ -106,21 +119,43 @@ class Landmark:
     def predict(self, shift: CameraShift) -> None:
         """Move on by one frame, with the background."""
         self.center = shift.move(self.center)[0]
+        self.zoom *= shift.zoom
 
-    def is_unchanged(self, image: UInt8Image) -> bool:
-        """Whether the place still looks as it did, without having moved against the background."""
-        height, width = self.patch.shape
+    def is_unchanged(self, image: UInt8Image, drift: float = 0.0) -> bool | None:
+        """Whether the place still looks as it did, without having moved against the background.
+
+        Args:
+            image: uint8 RGB (height, width, 3), the current frame.
+            drift: pixels by which the camera's motion may be off.
+
+        Returns:
+            None where too little of the place is in view to tell.
+        """
+        patch = self._zoomed()
+        left, top = (round(float(c) - side / 2) for c, side in zip(self.center, patch.shape[::-1], strict=True))
+        # of a place at the border the part in view is compared: elsewhere it would be found beside where it is
+        x1, y1 = max(-left, 0), max(-top, 0)
+        patch = patch[y1 : image.shape[0] - top, x1 : image.shape[1] - left]
+        height, width = patch.shape
+        if min(height, width) < _LEAST_LANDMARK:
+            return None
+        left, top = left + x1, top + y1
         reach = max(4, max(height, width) // 2)
-        left, top = round(float(self.center[0]) - width / 2), round(float(self.center[1]) - height / 2)
         x1, y1 = max(left - reach, 0), max(top - reach, 0)
-        area = image[y1 : max(top + height + reach, 0), x1 : max(left + width + reach, 0)]
-        if area.shape[0] < height or area.shape[1] < width:
-            return False
+        area = image[y1 : top + height + reach, x1 : left + width + reach]
         grey = np.asarray(cv2.cvtColor(area, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        likeness = cv2.matchTemplate(grey, self.patch, cv2.TM_CCOEFF_NORMED)
+        likeness = cv2.matchTemplate(grey, np.ascontiguousarray(patch), cv2.TM_CCOEFF_NORMED)
         _, best, _, place = cv2.minMaxLoc(likeness)
         moved = float(np.hypot(x1 + place[0] - left, y1 + place[1] - top))
-        return best > _LANDMARK_LIKENESS and moved <= _LANDMARK_SHIFT
+        return best > _LANDMARK_LIKENESS and moved <= _LANDMARK_SHIFT + drift
+
+    def _zoomed(self) -> npt.NDArray[np.uint8]:
+        """The patch as large as the place is now."""
+        if abs(self.zoom - 1) < _LEAST_ZOOM:
+            return self.patch
+        height, width = (max(round(side * self.zoom), 1) for side in self.patch.shape)
+        kind = cv2.INTER_AREA if self.zoom < 1 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(self.patch, (width, height), interpolation=kind), dtype=np.uint8)
 
 
 @dataclass

@@ -35,6 +35,10 @@ _LARGEST_SHIFT = 0.12
 _LARGEST_ERROR = 0.6
 # Masks of larger targets jitter more: a target flies if it moved by so many of its sizes, too
 _LEAST_TRAVEL_SIZES = 0.06
+# The background's velocity in reports is averaged over about so many seconds
+_BACKGROUND_SECONDS = 0.1
+# Where its first place cannot be looked at, it must have moved so many times as far
+_UNSEEN_PLACE_TRAVEL = 2.0
 # A masklet that goes undetected so many times while it moves by fewer pixels is stranded
 _STRANDED_MISSES = 2
 _STRANDED_TRAVEL = 2.0
@@ -89,6 +93,7 @@ class Target:
         seconds_alive: seconds since birth.
         quality: the network's estimate of the current mask's IoU.
         mean_quality: running mean of the same over the masks so far.
+        background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
         travel: how far it has moved against the background.
         landmark: the picture of its first place, while it is TENTATIVE.
     """
@@ -114,6 +119,7 @@ class Target:
     quality: float = 0.0
     mean_quality: float = 0.0
     masks_seen: int = 0
+    background_velocity: FloatArray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     travel: Travel = field(default_factory=Travel)
     landmark: Landmark | None = None
 
@@ -161,11 +167,22 @@ class Target:
         """Class with the most votes; the lower number at a tie."""
         return min(self.votes, key=lambda key: (-self.votes[key], key)) if self.votes else 0
 
-    def predict(self, shift: CameraShift, seconds: float) -> None:
-        """Move on to the next frame."""
+    def predict(self, shift: CameraShift, seconds: float, passed: float | None = None) -> None:
+        """Move on to the next frame.
+
+        Args:
+            shift: the camera's motion.
+            seconds: time step of motion.
+            passed: time since the previous frame, if that is longer: the target ages by it. None: `seconds`.
+        """
+        passed = seconds if passed is None else passed
         if not self.is_live:
             # nobody flies straight for seconds: the expectation slows down while the reach grows
             self.motion.velocity = (self.motion.velocity * np.exp(-1.5 * seconds)).astype(np.float32)
+        if seconds > 0:
+            background = (shift.move(self.motion.center)[0] - self.motion.center) / np.float32(seconds)
+            gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
+            self.background_velocity = self.background_velocity + gain * (background - self.background_velocity)
         self.motion.predict(shift, seconds)
         self.travel.predict(shift)
         if self.landmark is not None:
@@ -176,8 +193,8 @@ class Target:
         self.age += 1
         self.frames_since_detection += 1
         self.frames_since_seen += 1
-        self.seconds_unseen += seconds
-        self.seconds_alive += seconds
+        self.seconds_unseen += passed
+        self.seconds_alive += passed
         self.mask, self.mask_box = None, None
 
     def wait_inside(self, width: int, height: int) -> None:
@@ -209,7 +226,8 @@ class Target:
         gain = max(_QUALITY_GAIN, 1.0 / self.masks_seen)
         self.mean_quality += gain * (quality - self.mean_quality)
         box = as_boxes(mask_box)[0] + self.margins
-        self.motion.measure(box_centers(box)[0], seconds, _LARGEST_ERROR * max(self.longer_side, 8.0))
+        elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
+        self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.travel.measure(box_centers(as_boxes(mask_box))[0])
         self.size = ((1 - SIZE_GAIN) * self.size + SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
         self.frames_since_seen = 0
@@ -261,11 +279,19 @@ class Target:
             return
         if self.mean_quality < settings.least_quality or self.score < settings.birth_confidence:
             return
-        flies = self.travel.longest >= max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side)
-        flies = flies and not (self.landmark is not None and self.landmark.is_unchanged(image))
-        if settings.least_travel == 0 or flies or self._is_sure(settings):
+        if settings.least_travel == 0 or self._flies(settings, image) or self._is_sure(settings):
             self.state = TrackState.CONFIRMED
             self.landmark = None
+
+    def _flies(self, settings: TrackerSettings, image: UInt8Image) -> bool:
+        """Whether it has moved against the background, more than the camera's motion may be off, and left its place."""
+        least = max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side) + self.travel.drift
+        if self.travel.longest < least:
+            return False
+        if self.landmark is None:
+            return True
+        unchanged = self.landmark.is_unchanged(image, self.travel.drift)
+        return not unchanged if unchanged is not None else self.travel.longest >= _UNSEEN_PLACE_TRAVEL * least
 
     def _is_sure(self, settings: TrackerSettings) -> bool:
         """Whether it is a target even if it stands still: beyond doubt, or small, sharp and detected often.
@@ -309,7 +335,7 @@ class Target:
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),
             mask=self.mask,
-            velocity=self.motion.velocity.copy(),
+            velocity=(self.motion.velocity + self.background_velocity).astype(np.float32),
             age=self.age,
             frames_since_detection=self.frames_since_detection,
             frames_since_seen=self.frames_since_seen,

@@ -30,7 +30,7 @@ from smotracker_ros.tracks import Tracks, TrackState
 _UNSEEN_LIMIT = 0.7
 # Overlap from which a detection says that a masklet has drifted
 _DRIFT_IOU = 0.35
-# Longest time step in seconds; after a longer gap velocities mean nothing
+# Longest time step of motion in seconds; after a longer gap velocities mean nothing
 _LONGEST_STEP = 1.0
 
 
@@ -137,9 +137,12 @@ class SmoTracker:
         Returns:
             All live and lost tracks of this frame.
         """
-        seconds = 0.0
+        passed = 0.0
         if self._last_timestamp is not None:
-            seconds = float(np.clip((frame.timestamp_ns - self._last_timestamp) / 1e9, 0.0, _LONGEST_STEP))
+            passed = max(frame.timestamp_ns - self._last_timestamp, 0) / 1e9
+        if passed > max(self._settings.lost_seconds, _LONGEST_STEP):
+            self.reset()  # whatever is there now, nobody knows it to be what was there then
+        seconds = min(passed, _LONGEST_STEP)
         self._last_timestamp = frame.timestamp_ns
         self._clips.advance(self._settings)
         self.frames += 1
@@ -148,12 +151,12 @@ class SmoTracker:
         self._clutter.predict(shift)
         self._crossings.predict(shift, seconds)
         for target in self._targets.values():
-            target.predict(shift, seconds)
+            target.predict(shift, seconds, passed)
             target.wait_inside(frame.width, frame.height)
         self._propagate(frame, seconds)
         self._crossings.update(self._targets, self._propagator.time)
         self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
-        self.cues.protect(self._targets, seconds)
+        self.cues.protect(self._targets, passed)
         self._duplicates.count(self._targets.values())
         detects = self._clip_starts()
         if detects:

@@ -99,3 +99,38 @@ def test_a_place_where_nothing_is_detected_any_more_is_forgotten() -> None:
     assert len(clutter.boxes) == 1
     clutter.claim(np.zeros((0, 4), np.float32))
     assert len(clutter.boxes) == 0
+
+
+def test_a_place_that_a_pan_carries_out_of_view_has_not_moved() -> None:
+    landmark = Landmark.take(_scene(), BOX)
+    assert landmark is not None
+    for shift in (-97.0, -100.0, -104.0, -107.0):  # less and less of it is left
+        landmark.center = np.float32([106 + shift, 85])
+        assert landmark.is_unchanged(_scene(shift=(shift, 0))) is True, shift
+    for shift in (-112.0, -130.0):
+        landmark.center = np.float32([106 + shift, 85])
+        assert landmark.is_unchanged(_scene(shift=(shift, 0))) is None, "nobody can tell"
+
+
+@pytest.mark.parametrize("zoom", [0.7, 1.35, 1.8])
+def test_a_landmark_is_recognised_when_the_camera_zooms(zoom: float) -> None:
+    scene = _scene()
+    matrix = np.float64([[zoom, 0, 106 * (1 - zoom)], [0, zoom, 85 * (1 - zoom)]])
+    zoomed = cv2.warpAffine(scene, matrix, (320, 240), flags=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    landmark = Landmark.take(scene, BOX)
+    assert landmark is not None
+    step = CameraShift(np.float64([[zoom ** (1 / 20), 0, 106 * (1 - zoom ** (1 / 20))], [0, 1, 0]]), True)
+    step.matrix[1] = [0, zoom ** (1 / 20), 85 * (1 - zoom ** (1 / 20))]
+    for _ in range(20):
+        landmark.predict(step)
+    assert landmark.is_unchanged(zoomed)
+    assert not landmark.is_unchanged(_scene(shift=(6, 0)))
+
+
+def test_errors_of_the_camera_s_motion_add_up() -> None:
+    still, moving = Travel(), Travel()
+    for _ in range(100):
+        still.predict(STILL)
+        moving.predict(CameraShift(STILL.matrix, True, 0.05))
+    assert still.drift == 0
+    assert moving.drift == pytest.approx(3 * 0.05 * 10)

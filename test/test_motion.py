@@ -66,6 +66,47 @@ def test_velocity_is_learned_and_carries_on() -> None:
     np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)
 
 
+@pytest.mark.parametrize("noise", [0.0, 6.0])
+def test_the_stated_error_of_a_pan_is_about_the_real_one(noise: float) -> None:
+    camera, world, generator = CameraMotion(), _texture(), np.random.default_rng(1)
+    errors, stated = [], []
+    before = np.zeros(2)
+    for index in range(30):
+        offset = generator.uniform(-10, 10, 2)
+        view = _view(world, np.float64([[1, 0, -60 + offset[0]], [0, 1, -50 + offset[1]]]))
+        view = np.clip(view + generator.normal(0, noise, view.shape), 0, 255).astype(np.uint8)
+        found = camera.update(view)
+        if index:
+            assert found.measured
+            errors.append(found.move([[320, 240]])[0] - (np.array([320, 240]) + offset - before))
+            stated.append(found.error)
+        before = offset
+    real = float(np.sqrt(np.mean(np.square(errors))))
+    assert real / 3 < np.mean(stated) < 8 * real + 0.05
+
+
+def test_a_late_frame_hardly_changes_the_velocity() -> None:
+    motion = TargetMotion(np.float32([0, 0]), np.zeros(2, np.float32))
+    generator = np.random.default_rng(0)
+    before = 0.0
+    for index in range(1, 121):
+        # 60 pixels per second at 30 frames per second; the stamp of every fifteenth frame is 31 ms late
+        stamp = index / 30 + (0.031 if index % 15 == 0 else 0.0)
+        motion.predict(STILL, stamp - before)
+        motion.measure(np.float32([2 * index, 0]) + np.float32(generator.normal(0, 0.2, 2)), stamp - before)
+        before = stamp
+        if index > 30:
+            assert 35 < motion.velocity[0] < 85, index
+
+
+def test_a_target_that_was_hidden_has_its_mean_velocity() -> None:
+    motion = TargetMotion(np.float32([0, 0]), np.float32([60, 0]), measurements=30)
+    for _ in range(15):
+        motion.predict(STILL, 1 / 30)
+    motion.measure(np.float32([24, 0]), 0.5)
+    assert 46 < motion.velocity[0] < 52
+
+
 def test_bursts_of_time_stamps_are_no_speed() -> None:
     motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
     noise = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smotracker_ros.geometry import MaskPatch
-from smotracker_ros.motion import STILL
+from smotracker_ros.motion import STILL, CameraShift
 from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import TrackState
@@ -225,3 +225,35 @@ def test_a_lost_target_waits_where_it_left_the_image() -> None:
     target.state = TrackState.LOST
     target.wait_inside(100, 80)
     assert target.motion.center.tolist() == [0, 80]
+
+
+def test_the_reported_velocity_is_that_in_the_image() -> None:
+    pan = CameraShift(np.float64([[1, 0, 2.0], [0, 1, -1.0]]), True)
+    target = _confirmed()
+    for index in range(1, 40):
+        target.predict(pan, 1 / 30)
+        # one pixel per frame against the background
+        _see(target, TIGHT + np.float32([3, -1, 3, -1]) * index)
+    np.testing.assert_allclose(target.report({}, "detector").velocity, [90, -30], atol=1.5)
+    np.testing.assert_allclose(target.motion.velocity, [30, 0], atol=1.5)
+
+
+def test_what_the_camera_s_errors_explain_is_no_flight() -> None:
+    settings = TrackerSettings(confirmations=1, least_travel=1.5, hover_size=0)
+    for error, expected in ((0.0, TrackState.CONFIRMED), (0.3, TrackState.TENTATIVE)):
+        target = _target()
+        target.detected(LABEL, 0.4, 1, APPEARANCE)
+        for index in range(12):
+            target.predict(CameraShift(STILL.matrix, True, error), 1 / 30)
+            _see(target, TIGHT + np.float32([0.3, 0, 0.3, 0]) * index)
+        target.judge(settings, IMAGE)
+        assert target.state is expected
+
+
+def test_a_target_ages_by_more_than_a_step_of_motion() -> None:
+    target = _confirmed()
+    target.motion.velocity = np.float32([10, 0])
+    before = target.motion.center.copy()
+    target.predict(STILL, 1.0, 4.0)
+    np.testing.assert_allclose(target.motion.center - before, [10, 0], atol=1e-3)
+    assert target.seconds_unseen == target.seconds_alive == 4.0

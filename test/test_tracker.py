@@ -104,6 +104,18 @@ def test_a_lost_object_expires_and_its_memory_goes() -> None:
     assert tracker.memory_bytes == 0
 
 
+@pytest.mark.parametrize(("gap", "kept"), [(4.0, True), (600.0, False)])
+def test_ids_do_not_outlive_a_gap_longer_than_lost_seconds(gap: float, kept: bool) -> None:
+    tracker = build_tracker(load_settings())
+    frames = _two_drones(30)
+    for frame in frames:
+        before = tracker.update(frame)
+    assert len(before.reported) == 2
+    later = [Frame(frame.image, frame.timestamp_ns + round(gap * 1e9), 0) for frame in (frames[-1], *frames)]
+    after = tracker.update(later[0])
+    assert bool({track.id for track in before} & {track.id for track in after}) is kept
+
+
 def test_reset_forgets_tracks_but_never_reuses_ids() -> None:
     tracker = build_tracker(load_settings())
     frames = _two_drones(20)
