@@ -139,13 +139,24 @@ class _Flights:
         return {identity: target.mask_box for identity, target in self._targets.items()}
 
 
+def _doubtful(directory: Path) -> set[tuple[int, int]]:
+    """Identities and frames in which too little of a target is visible to be judged: flag 0, visibility above 0."""
+    rows = np.loadtxt(directory / "gt" / "gt.txt", delimiter=",", ndmin=2)
+    rows = rows[(rows[:, 6] == 0) & (rows[:, 8] > 0)]
+    return {(int(identity), int(frame) - 1) for frame, identity in rows[:, :2]}
+
+
 def _presence(
-    found: dict[int, dict[int, FloatArray | None]], visible: dict[int, dict[int, FloatArray]]
+    found: dict[int, dict[int, FloatArray | None]],
+    visible: dict[int, dict[int, FloatArray]],
+    doubtful: set[tuple[int, int]],
 ) -> tuple[list[bool], list[bool]]:
     """Whether each frame was decided right: of visible targets, and of hidden ones."""
     seen, hidden = [], []
     for identity, boxes in found.items():
         for index, box in sorted(boxes.items())[1:]:
+            if (identity, index) in doubtful:
+                continue
             if index in visible.get(identity, {}):
                 seen.append(box is not None)
             else:
@@ -200,7 +211,7 @@ def measure(network: MaskletNetwork, directories: Sequence[Path], windows: Windo
         if clip.cuts:
             continue
         found = _propagate(network, clip, loose, windows)
-        one, other = _presence(found, _by_id(clip))
+        one, other = _presence(found, _by_id(clip), _doubtful(directory))
         seen += one
         hidden += other
         crossings += _crossings(found, loose)

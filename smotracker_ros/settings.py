@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
+from smotracker_ros.prompts import prompt_phrases
 
 # Grounding DINO reads 256 tokens, and none is shorter than a character
 _LONGEST_PROMPT = 240
@@ -276,12 +277,6 @@ class TrackerSettings:
         if unknown:
             raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
         return dataclasses.replace(self, **dict(overrides))
-
-
-def prompt_phrases(prompt: str) -> tuple[str, ...]:
-    """The phrases of a prompt in lower case, in order, each once."""
-    phrases = (" ".join(part.split()) for part in prompt.lower().replace("?", ".").split("."))
-    return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:

@@ -19,7 +19,12 @@ import torch
 import smotracker_ros
 from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
-from smotracker_ros.evaluation.detection_cache import CachedDetector, cached_detections, content_checksum
+from smotracker_ros.evaluation.detection_cache import (
+    CachedDetector,
+    cached_detections,
+    code_checksum,
+    content_checksum,
+)
 from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
 from smotracker_ros.evaluation.newcomers import newcomers, summarise
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
@@ -148,7 +153,7 @@ def prepare_detections(
         step = functools.partial(_report, progress, sequence)
         # a video that cannot be read is told by the trackers' rows
         with contextlib.suppress(OSError, SourceError):
-            cached_detections(sequence, detector, plan.cache, size, step)
+            cached_detections(sequence, detector, plan.cache, size, step, _variant(settings))
         progress(sequence.name, sequence.length, sequence.length)
 
 
@@ -247,13 +252,15 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
-        _code_checksum(name in PRESETS),
+        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE)),
         "" if name in PRESETS else _boxmot_version(),
         name,
         own,
         detector.name,
+        _variant(settings),
         settings.detector_image_size,
         network.checksum,
+        [settings.masklet_mode, settings.masklet_image_size, settings.window_factor],
         content_checksum(sequence.video),
         sequence.length,
         sequence.cuts,
@@ -261,19 +268,20 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=2)
-def _code_checksum(own: bool) -> str:
-    """Of the code that makes tracks: those of an older version are not taken for those of this one."""
-    root = Path(smotracker_ros.__file__).parent
-    patterns = (
-        ("*.py", "association/*.py", "detection/*.py", "masklets/*.py")
-        if own
-        else ("evaluation/peers.py", "evaluation/appearance.py", "evaluation/topictrack.py")
-    )
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+_OWN_CODE = ("*.py", "association/*.py", "detection/*.py", "masklets/*.py")
+_PEERS_CODE = (
+    *(f"evaluation/{name}.py" for name in ("peers", "peer_process", "appearance", "topictrack")),
+    "association/*.py",
+    "detection/*.py",
+    # what SAM2's features are made by
+    *(f"masklets/{name}.py" for name in ("model", "views", "windows")),
+)
+"""The code that makes tracks."""
+
+
+def _variant(settings: TrackerSettings) -> str:
+    """What detections depend on besides the detector's weights."""
+    return f"{settings.prompt}, {settings.text_threshold}" if settings.detector == "grounding_dino" else ""
 
 
 def _boxmot_version() -> str:
@@ -328,7 +336,8 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     real = _detector(settings)
     network = _network(settings.masklet_weights, settings.masklet_image_size, device)
     if settings.detector == "yolo" or name not in PRESETS:
-        cached = cached_detections(sequence, real, plan.cache, settings.detector_image_size)
+        size, variant = settings.detector_image_size, _variant(settings)
+        cached = cached_detections(sequence, real, plan.cache, size, variant=variant)
         detector: _LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
         seconds_per_pass = cached.seconds_per_frame
     else:

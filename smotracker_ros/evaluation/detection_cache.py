@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+import smotracker_ros
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
@@ -88,27 +90,41 @@ class CachedDetector:
         return found.select(found.scores >= least_confidence)
 
 
+@functools.lru_cache(maxsize=8)
+def code_checksum(*patterns: str) -> str:
+    """Of parts of this package, by patterns of paths in it: an older version's results are not taken for this one's."""
+    root = Path(smotracker_ros.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def cached_detections(
     sequence: EvaluationSequence,
     detector: Detector,
     cache: Path,
     image_size: int = 0,
     progress: Callable[[int], None] = lambda frames: None,
+    variant: str = "",
 ) -> CachedDetections:
     """Detections of all frames, from the cache or by a pass that fills it.
 
     Args:
         sequence: whose frames.
         detector: asked where the cache does not know the answer.
-        cache: folder; files are keyed by the detector's name (with its checksum), the size and the video's content.
+        cache: folder; files are keyed by the detector's name (with its checksum), the size, the video's content, and
+            the code that detects.
         image_size: as for :meth:`Detector.detect`.
         progress: told the number of frames done.
+        variant: what else the detections depend on, such as a prompt.
 
     Raises:
         SourceError: if the video cannot be read.
         SinkError: if the cache cannot be written.
     """
-    key = json.dumps([detector.name, image_size, content_checksum(sequence.video), sequence.length])
+    video = content_checksum(sequence.video)
+    key = json.dumps([detector.name, image_size, video, sequence.length, variant, code_checksum("detection/*.py")])
     path = cache / f"{sequence.name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
     if path.is_file():
         try:

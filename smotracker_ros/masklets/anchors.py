@@ -27,7 +27,7 @@ class AnchorRule:
     """Decides which frames of one object become anchors.
 
     Attributes:
-        areas: of the masks of the last frames on which it was visible, in pixels.
+        areas: of the masks of the last frames that it remembers and was visible on, in pixels.
         last: number of the last anchor's frame; None: there is none.
     """
 
@@ -37,7 +37,8 @@ class AnchorRule:
     def admits(
         self, frame: int, predicted_iou: float, area: int, box: FloatArray, alternatives: Sequence[FloatArray]
     ) -> bool:
-        """Whether a frame becomes an anchor; call it once for each frame on which the object is visible.
+        """Whether a frame becomes an anchor; call it once for each frame that the object remembers
+        and is visible on.
 
         Args:
             frame: number of the frame.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes
-from smotracker_ros.masklets.model import Candidates, Decoded
+from smotracker_ros.masklets.model import Decoded
 from smotracker_ros.masklets.windows import Window
 
 # Number of the mask to take, from the object's id, each mask's tight box in image pixels (None: empty), float32 (4,),
@@ -47,14 +47,23 @@ def choose_masks(decoded: Decoded, ids: Sequence[int], windows: Sequence[Window]
         high=candidates.high[rows, columns][:, None],
         predicted_iou=candidates.predicted_iou[rows, columns],
         pointer=candidates.pointers[rows, columns],
+        chosen=columns,
     )
 
 
-def other_boxes(candidates: Candidates, index: int) -> list[FloatArray]:
-    """Tight boxes of the masks of one object that the network rates lower, each float32 (4,), xyxy input pixels."""
-    best = int(candidates.predicted_iou[index].argmax())
+def other_boxes(decoded: Decoded, index: int) -> list[FloatArray]:
+    """Tight boxes of the masks of one object that were not taken, each float32 (4,), xyxy input pixels.
+
+    Args:
+        decoded: of a call with every mask.
+        index: of the object in the batch.
+    """
+    candidates = decoded.candidates
+    if candidates is None:
+        return []
+    taken = candidates.predicted_iou[index].argmax() if decoded.chosen is None else decoded.chosen[index]
     masks = (candidates.high[index] > 0).cpu().numpy()
-    tight = [MaskPatch.from_full(mask).box() for number, mask in enumerate(masks) if number != best]
+    tight = [MaskPatch.from_full(mask).box() for number, mask in enumerate(masks) if number != int(taken)]
     return [box for box in tight if box is not None]
 
 

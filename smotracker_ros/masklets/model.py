@@ -106,6 +106,7 @@ class Decoded:
         pointer: object pointers, BC.
         object_score: logit of the object being visible at all, (B,).
         candidates: all masks, if they were asked for.
+        chosen: int64 (B,), which of the candidates these masks are; None: those that the network rates highest.
     """
 
     low: Tensor
@@ -114,6 +115,7 @@ class Decoded:
     pointer: Tensor
     object_score: Tensor
     candidates: Candidates | None = None
+    chosen: Tensor | None = None
 
 
 class Reader(Protocol):

@@ -315,7 +315,7 @@ class Propagator:
                 writers.append(index)
                 rule = self._objects[identity].anchor_rule
                 if tight is not None and decoded.candidates is not None and self.policy.anchors:
-                    others = other_boxes(decoded.candidates, index)
+                    others = other_boxes(decoded, index)
                     if rule.admits(self._time, ious[index], mask.area, tight, others):
                         anchors.add(identity)
             if box is not None and motion > 0:

@@ -10,11 +10,13 @@ import pytest
 
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.evaluation import detection_cache
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import (
     LEAST_CONFIDENCE,
     CachedDetector,
     cached_detections,
+    code_checksum,
     content_checksum,
     default_cache,
 )
@@ -123,3 +125,20 @@ def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPa
     assert tmp_path in default_cache().parents
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert Path.home() / ".cache" in default_cache().parents
+
+
+def test_another_prompt_or_other_code_is_another_file(
+    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_detections(sequence, detector, tmp_path, variant="drone .")
+    cached_detections(sequence, detector, tmp_path, variant="bird .")
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(detection_cache, "code_checksum", lambda *patterns: "of a later version")
+    passes = detector.passes
+    cached_detections(sequence, detector, tmp_path, variant="bird .")
+    assert len(list(tmp_path.iterdir())) == 3 and detector.passes == passes + FRAMES
+
+
+def test_the_code_is_known_by_its_content() -> None:
+    assert code_checksum("detection/*.py") != code_checksum("masklets/*.py")
+    assert code_checksum("detection/*.py") == code_checksum("detection/*.py")

@@ -10,7 +10,7 @@ import torch
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray
 from smotracker_ros.masklets.checkpoints import instantiate_config
-from smotracker_ros.masklets.masks import choose_masks
+from smotracker_ros.masklets.masks import choose_masks, other_boxes
 from smotracker_ros.masklets.model import Candidates, Decoded, MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.masklets.windows import Window
@@ -58,6 +58,12 @@ def test_the_choice_sees_boxes_in_image_pixels() -> None:
     assert seen[1] is None and seen[0] is not None
     np.testing.assert_allclose(seen[0], [108, 66, 124, 82], atol=1.1)
     assert float(chosen.predicted_iou) == pytest.approx(0.6)
+    # what was not chosen is the other one, although the network rates it lower
+    (other,) = other_boxes(chosen, 0)
+    np.testing.assert_allclose(other, [4, 8, 12, 16], atol=0.6)
+    assert other_boxes(decoded, 0)[0] == pytest.approx(other), "without a choice the best rated is taken"
+    swapped = choose_masks(decoded, [9], [Window(100.0, 50.0, 64.0, 64.0)], lambda identity, boxes, ious: 0)
+    assert other_boxes(swapped, 0) == [], "the empty mask has no box"
 
 
 def test_the_propagator_asks_once_for_each_object_and_frame(network: MaskletNetwork) -> None:
