@@ -135,7 +135,7 @@ class Landmark:
         left, top = (round(float(c) - side / 2) for c, side in zip(self.center, patch.shape[::-1], strict=True))
         # of a place at the border the part in view is compared: elsewhere it would be found beside where it is
         x1, y1 = max(-left, 0), max(-top, 0)
-        patch = patch[y1 : image.shape[0] - top, x1 : image.shape[1] - left]
+        patch = patch[y1 : max(image.shape[0] - top, 0), x1 : max(image.shape[1] - left, 0)]
         height, width = patch.shape
         if min(height, width) < _LEAST_LANDMARK:
             return None

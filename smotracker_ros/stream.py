@@ -17,7 +17,7 @@ class FrameOrder:
 
     - Time stamps that go back by up to a second mean an image that was overtaken or sent twice: it is refused. Those
       that go back further mean a recording that starts anew, and so does another image size: tracking starts anew, too.
-    - Time stamps that jump forward are a gap: tracks live on if they can be found again (`lost_seconds`).
+    - Time stamps that jump forward are a gap: tracks live on if it is no longer than `lost_seconds`.
     """
 
     def __init__(self) -> None:
