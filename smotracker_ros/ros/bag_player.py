@@ -11,15 +11,17 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_nanoseconds, to_stamp
 from smotracker_ros.ros.parameters import NodeParameter, declare
 from smotracker_ros.ros.process import run_process
-from smotracker_ros.ros.qos import result_profile
+from smotracker_ros.ros.qos import latched_profile, result_profile
 from smotracker_ros.settings import SettingsError
+from smotracker_ros.video.bag_calibration import camera_infos
+from smotracker_ros.video.bags import BagSource
 from smotracker_ros.video.sources import open_source
 
 PARAMETERS = (
@@ -60,7 +62,7 @@ class PlayError(RuntimeError):
 
 
 class BagPlayer(Node):
-    """Publishes `image` (and /clock); listens to `tracks` if `max_in_flight` is set.
+    """Publishes `image` (and /clock), of a bag also `camera_info`; listens to `tracks` if `max_in_flight` is set.
 
     Raises:
         SettingsError: if a parameter given from outside is not allowed.
@@ -81,9 +83,24 @@ class BagPlayer(Node):
         )
         self._publisher = self.create_publisher(Image, "image", profile)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if self._options["clock"] else None
+        self._calibrations = self._read_calibrations()
+        if self._calibrations:
+            self._calibration_publisher = self.create_publisher(CameraInfo, "camera_info", latched_profile())
+            self._calibration_publisher.publish(self._calibrations.pop(0)[1])
         self._unanswered: list[int] = []
         if self._options["max_in_flight"]:
             self.create_subscription(Detection2DArray, "tracks", self._answered, result_profile(100))
+
+    def _read_calibrations(self) -> list[tuple[int, bytes]]:
+        """The recorded `camera_info` beside the images, by time of recording; none of a source that is no bag."""
+        if not isinstance(self._source, BagSource):
+            return []
+        return camera_infos(self._source.path, self._source.topic)
+
+    def _calibrate(self, time_ns: int) -> None:
+        """Publish what the camera had stated of itself by that time of the recording, if it is new."""
+        while self._calibrations and self._calibrations[0][0] <= time_ns:
+            self._calibration_publisher.publish(self._calibrations.pop(0)[1])
 
     def _answered(self, message: Detection2DArray) -> None:
         """Note that an image has been tracked, and with it all before: answers keep the images' order.
@@ -126,6 +143,7 @@ class BagPlayer(Node):
                     offset = time.time_ns() - frame.timestamp_ns if from_now else 0
                     first = frame.timestamp_ns
                 last = frame.timestamp_ns
+                self._calibrate(last)
                 frame_id = self._options["frame_id"] or frame.frame_id or "camera"
                 yield Frame(frame.image, frame.timestamp_ns + offset, number, frame_id)
                 number += 1

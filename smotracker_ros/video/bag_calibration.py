@@ -18,9 +18,22 @@ from smotracker_ros.calibration import (
 )
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bags import bag_messages, open_bag
+from smotracker_ros.video.message_types import typestore
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _logger = logging.getLogger(__name__)
+
+
+def camera_infos(path: Path, image_topic: str) -> list[tuple[int, bytes]]:
+    """Times of recording in nanoseconds and CDR bytes of the CameraInfo messages beside an image topic of a bag.
+
+    Raises:
+        SourceError: if the bag cannot be read.
+    """
+    topic = camera_info_topic(image_topic)
+    with open_bag(path) as reader:
+        wanted = [item for item in reader.connections if (item.topic, item.msgtype) == (topic, CAMERA_INFO)]
+        return [(received, bytes(raw)) for _, received, raw in bag_messages(reader, wanted)] if wanted else []
 
 
 class BagCalibration:
@@ -40,16 +53,14 @@ class BagCalibration:
         self._times: list[int] = []
         self._calibrations: list[Calibration] = []
         self._told: set[str] = set()
-        with open_bag(path) as reader:
-            wanted = [item for item in reader.connections if (item.topic, item.msgtype) == (self.topic, CAMERA_INFO)]
-            for connection, received, raw in bag_messages(reader, wanted) if wanted else ():
-                try:
-                    calibration = read_camera_info(reader.deserialize(raw, connection.msgtype), rectified)
-                except Exception as error:  # a damaged message can fail anywhere in its deserialisation
-                    _logger.warning("%s: %s at %d ns cannot be used: %s", path, self.topic, received, error)
-                    continue
-                self._times.append(received)
-                self._calibrations.append(calibration)
+        for received, raw in camera_infos(path, image_topic):
+            try:
+                calibration = read_camera_info(typestore().deserialize_cdr(raw, CAMERA_INFO), rectified)
+            except Exception as error:  # a damaged message can fail anywhere in its deserialisation
+                _logger.warning("%s: %s at %d ns cannot be used: %s", path, self.topic, received, error)
+                continue
+            self._times.append(received)
+            self._calibrations.append(calibration)
 
     def at(self, received_ns: int) -> Calibration | None:
         """The last calibration that was recorded by then, or else the first one; None without any.

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
-from sensor_msgs.msg import Image
+from rosbags.rosbag2 import StoragePlugin, Writer
+from sensor_msgs.msg import CameraInfo, Image
 
+from smotracker_ros.frames import Frame
 from smotracker_ros.ros.demo import render_scene
-from smotracker_ros.ros.images import to_frame, to_nanoseconds
+from smotracker_ros.ros.images import frame_to_image, to_frame, to_nanoseconds
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.sources import open_source
 
@@ -42,6 +46,30 @@ def test_player_publishes_all_frames_in_time(client: Any, start: Callable[..., A
     assert {message.header.frame_id for message in images} == {"gimbal"}
     for message, frame in zip(images, source, strict=True):
         assert (to_frame(message, 0).image == frame.image).all()
+
+
+def test_player_plays_the_calibration_of_a_bag(
+    client: Any, start: Callable[..., Any], video: Path, tmp_path: Path
+) -> None:
+    store = typestore()
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        names = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo")
+        topics = ("/mast/image_raw", "/mast/camera_info")
+        image, info = (writer.add_connection(*item, typestore=store) for item in zip(topics, names, strict=True))
+        for frame in list(open_source(video))[:4]:
+            stamp = 1_700_000_000_000_000_000 + frame.timestamp_ns
+            calibration = CameraInfo(height=frame.height, width=frame.width, k=[100.0 + frame.index, *[0.0] * 8])
+            message = frame_to_image(Frame(frame.image, stamp, frame.index, "mast"))
+            writer.write(image, stamp, bytes(serialize_message(message)))
+            if frame.index in (1, 3):
+                writer.write(info, stamp, bytes(serialize_message(calibration)))
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    found: list[CameraInfo] = []
+    client.node.create_subscription(CameraInfo, "/mast/camera_info", found.append, latched)
+    images = client.listen(Image, "/mast/image")
+    player = start("player", "-r", "__ns:=/mast", "-p", f"source:={tmp_path / 'bag'}", "-p", "rate:=0.1")
+    assert client.spin_until(lambda: len(images) == 4 and not player.running, 60), player.output
+    assert [message.k[0] for message in found] == [101, 103]
 
 
 def test_player_begins_later_and_goes_round(client: Any, start: Callable[..., Any], video: Path) -> None:
