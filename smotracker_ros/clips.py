@@ -65,7 +65,12 @@ class ClipSchedule:
             return not targets
         if since is None or since >= settings.clip_length:
             return True
-        if not settings.adaptive_clips or since < _EARLY_PASS_DISTANCE:
+        if not settings.adaptive_clips:
+            return False
+        # once more at once after a birth: a second detection there is what confirms it
+        if any(_is_unproven(target, settings) and target.age == 1 for target in targets):
+            return True
+        if since < _EARLY_PASS_DISTANCE:
             return False
         if wanted:
             return True
@@ -74,9 +79,14 @@ class ClipSchedule:
         return any(_is_uncertain(target, settings) for target in targets)
 
 
+def _is_unproven(target: Target, settings: TrackerSettings) -> bool:
+    """Whether a newborn target still needs detections."""
+    return target.state is TrackState.TENTATIVE and target.hits < settings.confirmations
+
+
 def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
     """Whether a detector pass may tell more of a target now."""
     if target.state is TrackState.TENTATIVE:
-        # detected it is, and what it waits for, movement or good masks, no detector tells
-        return target.hits < settings.confirmations
+        # what is detected waits for movement or good masks, of which no detector tells
+        return _is_unproven(target, settings)
     return target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU)

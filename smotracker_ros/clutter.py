@@ -47,9 +47,12 @@ class Travel:
 
     Attributes:
         longest: largest distance from the start so far, in pixels of the current frame.
+        farthest: the same of single positions, without means: known two frames sooner, and jittery.
     """
 
     longest: float = 0.0
+    farthest: float = 0.0
+    _first: FloatArray | None = None
     _variance: float = 0.0
     _start: FloatArray | None = None
     _recent: FloatArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
@@ -69,14 +72,20 @@ class Travel:
     def predict(self, shift: CameraShift) -> None:
         """Move on by one frame, with the background."""
         self._variance = self._variance * shift.zoom**2 + shift.error**2
+        if self._first is not None:
+            self._first = shift.move(self._first)[0]
         if self._start is not None:
             self._start = shift.move(self._start)[0]
         if len(self._recent):
             self._recent = shift.move(self._recent)
         self.longest *= shift.zoom
+        self.farthest *= shift.zoom
 
     def measure(self, center: FloatArray) -> None:
         """Take the centre of this frame's mask, (x, y) pixels."""
+        if self._first is None:
+            self._first = np.asarray(center, dtype=np.float32)
+        self.farthest = max(self.farthest, float(np.linalg.norm(center - self._first)))
         self._recent = np.concatenate([self._recent[1 - _RECENT_FRAMES :], np.asarray(center, dtype=np.float32)[None]])
         if len(self._recent) < _TRAVEL_FRAMES:
             return

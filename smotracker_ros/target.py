@@ -37,6 +37,9 @@ _LARGEST_ERROR = 0.6
 _LEAST_TRAVEL_SIZES = 0.06
 # The background's velocity in reports is averaged over about so many seconds
 _BACKGROUND_SECONDS = 0.1
+# Who is so far from the first place, in pixels and in sizes, has flown: no mask jitters by that much
+_FAR_PIXELS = 4.0
+_FAR_SIZES = 0.25
 # Where its first place cannot be looked at, it must have moved so many times as far
 _UNSEEN_PLACE_TRAVEL = 2.0
 # A masklet that goes undetected so many times while it moves by fewer pixels is stranded
@@ -286,7 +289,8 @@ class Target:
     def _flies(self, settings: TrackerSettings, image: UInt8Image) -> bool:
         """Whether it has moved against the background, more than the camera's motion may be off, and left its place."""
         least = max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side) + self.travel.drift
-        if self.travel.longest < least:
+        far = max(_FAR_PIXELS, _FAR_SIZES * self.longer_side) + self.travel.drift
+        if self.travel.longest < least and self.travel.farthest < max(far, least):
             return False
         if self.landmark is None:
             return True

@@ -49,6 +49,19 @@ def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> Non
     assert starts(TrackerSettings(clip_length=12), [poor], 8) == [0], "what is never seen well asks for nothing"
 
 
+def test_a_birth_is_looked_at_again_in_the_next_frame() -> None:
+    settings, newborn = TrackerSettings(clip_length=12), target()
+    newborn.state, newborn.hits = TrackState.TENTATIVE, 1
+    clips = ClipSchedule()
+    found = []
+    for frame in range(8):
+        newborn.age = frame
+        clips.advance(settings)
+        if clips.starts([newborn], settings, False):
+            found.append(frame)
+    assert found == [0, 1, 3, 5, 7]
+
+
 def test_an_empty_sky_is_searched_more_often() -> None:
     assert starts(TrackerSettings(clip_length=24), [], 30) == [0, 8, 16, 24]
 

@@ -45,6 +45,19 @@ def test_confirmation_takes_detections_and_travel(step: float, expected: TrackSt
     assert target.state is expected
 
 
+@pytest.mark.parametrize(("step", "expected"), [(1.5, TrackState.TENTATIVE), (3.0, TrackState.CONFIRMED)])
+def test_what_flies_fast_is_confirmed_at_once(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmations=2, least_travel=1.5, hover_size=0)
+    target = _target()
+    for index in range(3):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+    for _ in range(2):
+        target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected, "means of three positions are known two frames later"
+
+
 def test_what_is_beyond_doubt_need_not_move() -> None:
     settings = TrackerSettings(confirmations=2, sure_confidence=0.5, hover_size=0)
     doubtful, sure = _target(), _target()
