@@ -1,5 +1,6 @@
 """Track a recording: `ros2 launch smotracker_ros replay.launch.py bag:=flight.mcap topic:=/camera/image_raw`."""
 
+import os
 import shutil
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -19,6 +20,10 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+# Its name until Jazzy, and from then on. A FastDDS that knows both would read the file twice, and complain.
+OLD = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if OLD else "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def has_bag_player() -> bool:
@@ -184,9 +189,7 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution([share, "config", "tracker.yaml"]),
                 description="Parameters of the tracker as YAML.",
             ),
-            # The first is read from Kilted on, the second by Jazzy's FastDDS.
-            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+            SetEnvironmentVariable(PROFILE_VARIABLE, profile),
             OpaqueFunction(function=make_processes),
         ]
     )

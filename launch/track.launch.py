@@ -1,5 +1,6 @@
 """Track one camera: `ros2 launch smotracker_ros track.launch.py image:=/camera/image_raw`."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from launch.substitutions import AnonName, LaunchConfiguration, PathJoinSubstitu
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+# Its name until Jazzy, and from then on. A FastDDS that knows both would read the file twice, and complain.
+OLD = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if OLD else "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def parameters_in(file: str) -> set[str]:
@@ -122,9 +127,7 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution([share, "config", "fastdds.xml"]),
                 description="FastDDS profile; the camera's process needs the same one.",
             ),
-            # The first is read from Kilted on, the second by Jazzy's FastDDS.
-            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", LaunchConfiguration("fastdds_profile")),
-            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", LaunchConfiguration("fastdds_profile")),
+            SetEnvironmentVariable(PROFILE_VARIABLE, LaunchConfiguration("fastdds_profile")),
             OpaqueFunction(function=make_node),
         ]
     )
