@@ -21,6 +21,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from smotracker_ros.topics import camera_info_topic
+
 # Its name until Jazzy, and from then on. A FastDDS that knows both would read the file twice, and complain.
 OLD = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if OLD else "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -49,7 +51,7 @@ def end_with(action: Action, other: Action, failed: bool = False) -> Action:
 def bag_play(given: dict[str, str]) -> list[str]:
     """The command line of `ros2 bag play`, for the image and what the driver publishes beside it."""
     prefix = "/".join(["", *filter(None, given["namespace"].split("/"))]).rstrip("/")
-    calibration = given["topic"].removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+    calibration = camera_info_topic(given["topic"])
     command = ["ros2", "bag", "play", given["bag"], "--rate", given["rate"], "--start-offset", given["start_offset"]]
     command += ["--delay", given["delay"], "--disable-keyboard-controls"]
     command += ["--loop"] if given["loop"] == "true" else []

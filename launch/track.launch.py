@@ -12,6 +12,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from smotracker_ros.topics import camera_info_topic
+
 # Its name until Jazzy, and from then on. A FastDDS that knows both would read the file twice, and complain.
 OLD = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if OLD else "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -52,8 +54,7 @@ def make_node(context: LaunchContext) -> list[Action]:
         run_id = given["run_id"] or AnonName("run").perform(context)
         chosen["run_id"] = ParameterValue(run_id, value_type=str)
     # drivers publish the calibration beside the image
-    folder = given["image"].removesuffix("/compressed").rpartition("/")
-    camera_info = given["camera_info"] or f"{folder[0]}{folder[1]}camera_info"
+    camera_info = given["camera_info"] or camera_info_topic(given["image"])
     node = Node(
         package="smotracker_ros",
         executable="tracker_node",

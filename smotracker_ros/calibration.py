@@ -132,12 +132,6 @@ def read_camera_info(message: Any, rectified: bool = False) -> Calibration:
     )
 
 
-def camera_info_topic(image_topic: str) -> str:
-    """Where a camera's driver publishes its calibration: beside the image, as image_transport has it."""
-    parts = image_topic.removesuffix("/compressed").split("/")
-    return "/".join([*parts[:-1], "camera_info"])
-
-
 def track_bearings(tracks: Tracks, calibration: Calibration | None) -> npt.NDArray[np.float64]:
     """Directions of the tracks' box centres, float64 (N, 3); zero where they are not known.
 

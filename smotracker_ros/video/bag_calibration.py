@@ -12,10 +12,10 @@ import numpy.typing as npt
 from smotracker_ros.calibration import (
     Calibration,
     CalibrationError,
-    camera_info_topic,
     read_camera_info,
     track_bearings,
 )
+from smotracker_ros.topics import camera_info_topic
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bags import bag_messages, open_bag
 from smotracker_ros.video.message_types import typestore
