@@ -89,4 +89,5 @@ def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
     if target.state is TrackState.TENTATIVE:
         # what is detected waits for movement or good masks, of which no detector tells
         return _is_unproven(target, settings)
-    return target.misses == 0 and (target.mask is None or target.quality < _UNCERTAIN_IOU)
+    lately = target.frames_since_detection < settings.clip_length // 3
+    return target.misses == 0 and not lately and (target.mask is None or target.quality < _UNCERTAIN_IOU)

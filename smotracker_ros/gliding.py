@@ -25,7 +25,7 @@ _RIM = 4
 _LEAST_REACH = 3
 _REACH_SIZES = 0.35
 # A picture is found again if its correlation is at least this
-_LIKENESS = 0.85
+_LIKENESS = 0.7
 # A mask that the network rates below this is not calm
 _CALM_QUALITY = 0.4
 # What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
