@@ -95,7 +95,8 @@ class Gliding:
         self._pictures = {key: picture for key, picture in self._pictures.items() if key in targets}
         boxes = as_boxes([target.box for target in live])
         rims = np.array([[target.longer_side * _LONELY_SIZES / 2] for target in live], dtype=np.float32).reshape(-1, 1)
-        grown = np.hstack([boxes[:, :2] - rims, boxes[:, 2:] + rims])
+        tight = boxes - np.array([target.margins for target in live], dtype=np.float32).reshape(-1, 4)
+        grown = np.hstack([tight[:, :2] - rims, tight[:, 2:] + rims])
         # what rests disturbs where it touches only: it does not move towards anybody
         rests = np.array([_rests(target) for target in live], dtype=np.bool_)
         near = (pairwise_overlap(grown, grown) > 0) & (~rests | (pairwise_overlap(boxes, boxes) > 0))

@@ -14,6 +14,9 @@ from smotracker_ros.geometry import FloatArray, as_boxes
 # Corners are searched in an image of about this width: enough for a tenth of a pixel, and cheap
 _WORKING_WIDTH = 320
 _LEAST_INLIERS = 12
+# Smaller eigenvalue of a corner's gradients, as OpenCV scales it: video noise in a plain sky has a tenth of it, the
+# faintest clouds that hold have five times as much
+_LEAST_CORNER = 1e-4
 # The corners of a key frame serve so many frames, while most of them are found and the zoom is not larger
 _KEY_FRAMES = 20
 _LEAST_KEPT = 0.7
@@ -196,10 +199,13 @@ class CameraMotion:
         free = np.full(picture.shape, 255, dtype=np.uint8)
         for x1, y1, x2, y2 in np.round(self._boxes * scale).astype(int):
             free[max(y1 - 2, 0) : y2 + 2, max(x1 - 2, 0) : x2 + 2] = 0
-        corners = cv2.goodFeaturesToTrack(picture, 120, 0.02, 7, mask=free)
-        if corners is None or len(corners) < _LEAST_INLIERS:
+        found = cv2.goodFeaturesToTrack(picture, 120, 0.02, 7, mask=free)
+        if found is None:
             return None
-        return _Key(picture, np.asarray(corners, dtype=np.float32))
+        corners = np.asarray(found, dtype=np.float32)
+        columns, rows = corners[:, 0].astype(int).T
+        corners = corners[cv2.cornerMinEigenVal(picture, 3)[rows, columns] >= _LEAST_CORNER]
+        return _Key(picture, corners) if len(corners) >= _LEAST_INLIERS else None
 
 
 def _scale(matrix: npt.NDArray[np.float64]) -> float:

@@ -45,6 +45,20 @@ def test_a_plain_sky_gives_no_hold() -> None:
     assert camera.update(sky) is STILL
 
 
+def test_video_noise_in_a_plain_sky_gives_no_hold() -> None:
+    camera, generator = CameraMotion(), np.random.default_rng(3)
+    noise = generator.normal(0, 1.0, (30, 40, 8, 8))
+    measured = []
+    for _ in range(12):
+        # a codec sends some blocks anew and keeps the others, noise and all
+        renewed = generator.random((30, 40)) < 0.3
+        noise[renewed] = generator.normal(0, 1.0, (int(renewed.sum()), 8, 8))
+        sky = 120 + noise.transpose(0, 2, 1, 3).reshape(240, 320)
+        image = np.repeat(np.clip(np.round(sky), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        measured.append(camera.update(image).measured)
+    assert not any(measured)
+
+
 def test_a_moving_target_is_not_camera_motion() -> None:
     camera = CameraMotion()
     sky = np.full((480, 640, 3), 120, dtype=np.uint8)
