@@ -18,6 +18,7 @@ def target(quality: float = 0.9) -> Target:
     """A confirmed target that is seen."""
     item = Target.born(1, BOX, np.float32([1, 0]))
     item.state = TrackState.CONFIRMED
+    item.frames_since_detection = 12
     item.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), BOX, quality, 0.0)
     return item
 
@@ -47,6 +48,18 @@ def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> Non
     poor = target(0.2)
     poor.state, poor.hits = TrackState.TENTATIVE, 3
     assert starts(TrackerSettings(clip_length=12), [poor], 8) == [0], "what is never seen well asks for nothing"
+
+
+def test_what_has_just_been_detected_is_not_asked_for_again() -> None:
+    settings, doubtful = TrackerSettings(clip_length=12), target(0.2)
+    clips = ClipSchedule()
+    found = []
+    for frame in range(14):
+        doubtful.frames_since_detection = frame - found[-1] if found else frame
+        clips.advance(settings)
+        if clips.starts([doubtful], settings, False):
+            found.append(frame)
+    assert found == [0, 4, 8, 12]
 
 
 def test_a_birth_is_looked_at_again_in_the_next_frame() -> None:

@@ -124,6 +124,19 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == {1}
 
 
+def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
+    """Boxes in the detector's convention are wider than the targets."""
+    image, later = picture((50, 60), (70, 60)), picture((52, 60), (72, 60))
+    for margin in (0, 6):
+        pair = {1: seen(1, 50, 60), 2: seen(2, 70, 60)}
+        for target in pair.values():
+            target.margins = np.float32([-margin, -margin, margin, margin])
+            target.size = np.float32([9 + 2 * margin, 7 + 2 * margin])
+            gliding.remember(target, image)
+            next_frame(target)
+        assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == {1, 2}, margin
+
+
 def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
     for distance, carried in ((11, {1, 2}), (7, {2})):
         image = picture((50, 60), (50 + distance, 60))
