@@ -137,6 +137,15 @@ def test_interrupted_while_it_starts(start: Callable[..., Any], seconds: float, 
     assert "Traceback" not in process.output
 
 
+@pytest.mark.parametrize("kind", ["recorder", "player"])
+def test_helpers_are_interrupted_while_they_load(start: Callable[..., Any], kind: str) -> None:
+    process = start(kind)
+    time.sleep(0.7)
+    process.interrupt()
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+
+
 def test_transitions_and_the_end_under_load(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]
 ) -> None:
