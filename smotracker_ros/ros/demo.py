@@ -32,7 +32,7 @@ class Process:
 
     def __init__(self, name: str, parameters: dict[str, object], environment: dict[str, str]) -> None:
         self.name = name
-        script = f"import sys; from {MODULES[name]} import main; sys.exit(main())"
+        script = f"import sys; from smotracker_ros.ros.start import run_main; sys.exit(run_main('{MODULES[name]}'))"
         command = [sys.executable, "-c", script, "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={str(value).lower() if isinstance(value, bool) else value}"]
