@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class SmoTracker:
         detector: finds objects at clip boundaries.
         propagator: carries masklets through every frame.
         settings: see :class:`TrackerSettings`.
+
+    Attributes:
+        observe: is told both sides of each association, masklets and detections; None: nobody is.
     """
 
     def __init__(self, detector: Detector, propagator: Propagator, settings: TrackerSettings) -> None:
@@ -56,6 +59,7 @@ class SmoTracker:
         self._targets: dict[int, Target] = {}
         self._next_id = 1
         self.cues = CueBook()
+        self.observe: Callable[[Side, Side], None] | None = None
         self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
         self._clips = ClipSchedule()
@@ -267,7 +271,9 @@ class SmoTracker:
                 candidates = candidates[~lies_on_any(found.boxes[candidates], live)]
             # place alone says little about what has been out of sight: a second cue must agree
             least_cues = 2 if group is lost else 1
-            sides = self._masklet_side(group), _detection_side(found.boxes[candidates], appearance[candidates])
+            sides = self._masklet_side(group), Side.in_sight(found.boxes[candidates], appearance[candidates])
+            if self.observe is not None:
+                self.observe(*sides)
             result = associate(*sides, least_cues=least_cues)
             for row, column in result.matches:
                 target, index = group[row], int(candidates[column])
@@ -318,7 +324,7 @@ class SmoTracker:
         useful = found.scores[free] >= self._settings.birth_confidence
         if live and len(free):
             nowhere = np.zeros((len(free), live[0].appearance.size), dtype=np.float32)
-            near = appearance_matters(self._masklet_side(live), _detection_side(boxes, nowhere))
+            near = appearance_matters(self._masklet_side(live), Side.in_sight(boxes, nowhere))
             useful |= near.any(axis=0)
         described = self._propagator.describe(frame, boxes[useful])
         width = next((target.appearance.size for target in self._targets.values()), described.shape[1])
@@ -392,7 +398,3 @@ class SmoTracker:
         for identity in removed:
             del self._targets[identity]
         self._mask_choice.keep(self._targets)
-
-
-def _detection_side(boxes: FloatArray, appearance: FloatArray) -> Side:
-    return Side(boxes, appearance, np.zeros(len(boxes), dtype=np.float32))

@@ -29,6 +29,11 @@ class Side:
     appearance: FloatArray
     reach: FloatArray
 
+    @staticmethod
+    def in_sight(boxes: FloatArray, appearance: FloatArray) -> Side:
+        """What is just where its box is, as detections are."""
+        return Side(boxes, appearance, np.zeros(len(boxes), dtype=np.float32))
+
     def __len__(self) -> int:
         return len(self.boxes)
 
@@ -38,12 +43,27 @@ CueFunction = Callable[[Side, Side], FloatArray]
 
 @dataclass(frozen=True)
 class Cue:
-    """A cue function with its name, its gate, and the votes that its proposals carry."""
+    """A cue function with what is needed to weigh it against others.
+
+    Attributes:
+        name: what it looks at.
+        function: its costs.
+        gate: pairs whose cost is above are not proposed.
+        votes: that its proposals carry.
+        offset: of the calibration, log-odds of the same object at cost 0.
+        slope: of the calibration, log-odds lost per unit of cost.
+    """
 
     name: str
     function: CueFunction
     gate: float
     votes: int = 1
+    offset: float = 0.0
+    slope: float = 1.0
+
+    def log_odds(self, cost: FloatArray) -> FloatArray:
+        """Logarithm of how much likelier the same object is than another one, by this cue alone."""
+        return np.asarray(self.offset - self.slope * cost, dtype=np.float32)
 
 
 def _center_distance(first: Side, second: Side) -> FloatArray:
@@ -85,8 +105,10 @@ def shape_cost(first: Side, second: Side) -> FloatArray:
     return np.asarray(np.where(far, 1.0, 1 - np.exp(-difference)), dtype=np.float32)
 
 
+# Calibrated on 4,757, 2,090 and 1,519 pairs of 21 clips of train/ (`smotracker train cues`). Place weighs twice as much
+# as either look: of neighbours that look alike it tells more.
 CUES = (
-    Cue("iou", overlap_cost, 0.75, votes=2),  # of neighbours that look alike, place tells more than looks do
-    Cue("appearance", appearance_cost, 0.5),
-    Cue("shape", shape_cost, 0.45),
+    Cue("iou", overlap_cost, 0.75, votes=2, offset=6.5, slope=14.8),
+    Cue("appearance", appearance_cost, 0.5, offset=1.2, slope=7.3),
+    Cue("shape", shape_cost, 0.45, offset=2.8, slope=7.3),
 )

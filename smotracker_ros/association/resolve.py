@@ -46,7 +46,8 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, leas
     """Match masklets with detections.
 
     Every cue proposes an assignment by itself. The union of the proposals is taken; where two proposals claim the same
-    masklet or detection, the one with more votes wins, then the one of lower mean cost.
+    masklet or detection, the one with more votes wins, then the likelier one: that whose cues' calibrated log-odds have
+    the higher sum.
 
     Args:
         masklets: N of them.
@@ -66,10 +67,10 @@ def associate(masklets: Side, detections: Side, cues: Sequence[Cue] = CUES, leas
         for pair in propose(cost, cue.gate):
             votes[pair] += cue.votes
             agreeing[pair] += 1
-    mean = np.mean(costs, axis=0)
+    odds = np.sum([cue.log_odds(cost) for cue, cost in zip(cues, costs, strict=True)], axis=0)
     # the pair itself is the last key, so that ties fall the same way on every run
     agreed = [pair for pair, count in agreeing.items() if count >= least_cues]
-    order = sorted(agreed, key=lambda pair: (-votes[pair], float(mean[pair]), pair))
+    order = sorted(agreed, key=lambda pair: (-votes[pair], -float(odds[pair]), pair))
     used_masklets: set[int] = set()
     used_detections: set[int] = set()
     matches = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -113,6 +114,33 @@ def train_masklets(
         threads=threads,
     )
     typer.echo(train_masklets(data, output, training, start, minutes))
+
+
+@app.command("cues")
+def calibrate_cues(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the curves.")] = None,
+    sequences: Annotated[str, typer.Option(help="Names separated by commas; empty: all with several ids.")] = "",
+) -> None:
+    """Fit, for each cue of the association, the probability of the same object to its cost."""
+    from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.cue_calibration import collect_pairs, fit_curve
+
+    clips = read_clips(data)
+    if sequences:
+        names = set(sequences.split(","))
+        unknown = names - {clip.name for clip in clips}
+        if unknown:
+            raise typer.BadParameter(f"{data} has no sequence {', '.join(sorted(unknown))}")
+        clips = [clip for clip in clips if clip.name in names]
+    else:
+        clips = [clip for clip in clips if max((len(labels.ids) for labels in clip.labels), default=0) > 1]
+    pairs = collect_pairs(clips, build_tracker(load_settings()))
+    try:
+        _show({name: dataclasses.asdict(fit_curve(pairs[name])) for name in pairs}, output)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @evaluation_app.command("detector")

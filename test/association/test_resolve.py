@@ -1,5 +1,7 @@
 """Parallel cues, union of proposals, conflicts."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from smotracker_ros.association.cues import CUES, Cue, Side, overlap_cost
@@ -91,3 +93,12 @@ def test_the_votes_of_a_cue_weigh() -> None:
     )
     place = Cue("place", place.function, 0.5, votes=1)
     assert associate(masklets, detections, [place, *looks]).matches == ((0, 1), (1, 0))
+
+
+def test_calibrated_odds_decide_between_equal_votes() -> None:
+    """A cue that tells more, having the steeper curve, counts for more than the same cost of another one."""
+    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
+    place, looks = _cue("place", [[0.3], [0.2]]), _cue("looks", [[0.1], [0.25]])
+    assert associate(masklets, detections, [place, looks]).matches == ((0, 0),)
+    steep = replace(place, offset=6.0, slope=20.0)
+    assert associate(masklets, detections, [steep, looks]).matches == ((1, 0),)

@@ -1,0 +1,134 @@
+"""Calibration of the association's cues: from a cue's cost to the probability that both sides are the same object.
+
+The tracker runs on labelled clips, and tells both sides of every association. A pair is the same object if masklet and
+detection lie on the same label. Per cue, a logistic curve is fitted to these pairs (Platt 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track as progress
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from smotracker_ros.association.cues import CUES, Side
+from smotracker_ros.frames import Frame
+from smotracker_ros.geometry import FloatArray, box_centers, box_sizes
+from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.training.clips import Clip
+
+# A box lies on the label whose centre is nearer than so many of its longer sides
+_ON_LABEL = 0.5
+
+
+@dataclass(frozen=True)
+class CuePairs:
+    """Pairs of masklets and detections that a cue holds possible.
+
+    Attributes:
+        costs: float32 (N,), below 1.
+        same: bool (N,).
+    """
+
+    costs: FloatArray
+    same: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted curve: probability = expit(offset - slope * cost).
+
+    Attributes:
+        offset: log-odds at cost 0.
+        slope: log-odds lost per unit of cost.
+        pairs: number of pairs fitted.
+        same: share of them that are the same object.
+        error: mean absolute difference of probability and share of the same, over ten bins of equal numbers of pairs.
+    """
+
+    offset: float
+    slope: float
+    pairs: int
+    same: float
+    error: float
+
+
+def collect_pairs(clips: Sequence[Clip], tracker: SmoTracker) -> dict[str, CuePairs]:
+    """Pairs of every cue, by its name.
+
+    Args:
+        clips: labelled.
+        tracker: any; it is reset before each shot.
+    """
+    costs: dict[str, list[FloatArray]] = {cue.name: [] for cue in CUES}
+    same: dict[str, list[npt.NDArray[np.bool_]]] = {cue.name: [] for cue in CUES}
+    for clip in progress(clips, description="cues"):
+        for index, image in clip.images():
+            if index == 0 or index in clip.cuts:
+                tracker.reset()
+            labels = clip.labels[index]
+
+            def note(masklets: Side, detections: Side, labels: FloatArray = labels.boxes) -> None:
+                first, second = owners(masklets.boxes, labels), owners(detections.boxes, labels)
+                # of what lies on no label, on both sides, nobody knows
+                known = (first[:, None] >= 0) | (second[None] >= 0)
+                equal = first[:, None] == second[None]
+                for cue in CUES:
+                    cost = cue.function(masklets, detections)
+                    chosen = known & (cost < 1)
+                    costs[cue.name].append(cost[chosen])
+                    same[cue.name].append(equal[chosen])
+
+            tracker.observe = note
+            tracker.update(Frame(image, round(index / clip.fps * 1e9), index))
+    tracker.observe = None
+    return {
+        cue.name: CuePairs(
+            np.concatenate([np.zeros(0, np.float32), *costs[cue.name]]),
+            np.concatenate([np.zeros(0, np.bool_), *same[cue.name]]),
+        )
+        for cue in CUES
+    }
+
+
+def owners(boxes: FloatArray, labels: FloatArray) -> npt.NDArray[np.int64]:
+    """Which label each box lies on, int64 (N,); -1 for none.
+
+    Args:
+        boxes: float32 (N, 4), xyxy pixels.
+        labels: float32 (M, 4), xyxy pixels.
+    """
+    if not len(labels):
+        return np.full(len(boxes), -1, dtype=np.int64)
+    distance = np.linalg.norm(box_centers(boxes)[:, None] - box_centers(labels)[None], axis=2)
+    distance = distance / np.maximum(box_sizes(labels).max(axis=1), 4.0)
+    return np.where(distance.min(axis=1) < _ON_LABEL, distance.argmin(axis=1), -1)
+
+
+def fit_curve(pairs: CuePairs) -> Fit:
+    """The logistic curve of greatest likelihood.
+
+    Raises:
+        ValueError: if all pairs are the same object, or none is.
+    """
+    if pairs.same.all() or not pairs.same.any():
+        raise ValueError(
+            f"{len(pairs.same)} pairs, of which {int(pairs.same.sum())} are the same object: more clips are needed, "
+            "and such that show several objects at once"
+        )
+    costs, same = pairs.costs.astype(np.float64), pairs.same.astype(np.float64)
+
+    def loss(values: npt.NDArray[np.float64]) -> float:
+        odds = values[0] - values[1] * costs
+        return float(np.mean(np.logaddexp(0, odds) - same * odds))
+
+    offset, slope = minimize(loss, np.array([2.0, 4.0]), method="BFGS").x
+    order = np.argsort(costs, kind="stable")
+    chance = expit(offset - slope * costs)
+    bins = [part for part in np.array_split(order, 10) if len(part)]
+    error = float(np.mean([abs(chance[part].mean() - same[part].mean()) for part in bins]))
+    return Fit(float(offset), float(slope), len(same), float(same.mean()), error)

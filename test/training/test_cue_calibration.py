@@ -1,0 +1,68 @@
+"""Probabilities of the association's cues, fitted on labelled clips."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from typer.testing import CliRunner
+
+from smotracker_ros.association.cues import CUES
+from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.training.clips import read_clips
+from smotracker_ros.training.commands import app
+from smotracker_ros.training.cue_calibration import CuePairs, collect_pairs, fit_curve, owners
+from smotracker_ros.training.scene_files import write_scene
+from smotracker_ros.training.scenes import SceneSettings
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered clip of several targets."""
+    root = tmp_path_factory.mktemp("scenes")
+    settings = SceneSettings(width=320, height=256, frames=60, targets=5, modality="infrared", camera="static")
+    write_scene(root / "IR_SCENE_001", settings, seed=5)
+    return root
+
+
+def test_a_known_curve_is_found_again() -> None:
+    generator = np.random.default_rng(0)
+    costs = generator.uniform(0, 1, 20_000).astype(np.float32)
+    fit = fit_curve(CuePairs(costs, generator.random(20_000) < expit(3 - 8 * costs)))
+    assert fit.offset == pytest.approx(3, abs=0.2) and fit.slope == pytest.approx(8, abs=0.5)
+    assert fit.pairs == 20_000 and fit.error < 0.02
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_pairs_of_one_kind_only_say_what_is_missing(same: bool) -> None:
+    with pytest.raises(ValueError, match="several objects at once"):
+        fit_curve(CuePairs(np.float32([0.1, 0.2]), np.array([same, same])))
+
+
+def test_a_box_lies_on_the_label_that_is_near() -> None:
+    labels = np.float32([[0, 0, 20, 10], [40, 0, 60, 10]])
+    boxes = np.float32([[3, 1, 17, 9], [44, 4, 64, 14], [22, 0, 38, 10]])
+    assert owners(boxes, labels).tolist() == [0, 1, -1]
+    assert owners(boxes, labels[:0]).tolist() == [-1, -1, -1]
+
+
+def test_pairs_come_from_the_trackers_own_associations(scenes: Path) -> None:
+    tracker = build_tracker(load_settings())
+    pairs = collect_pairs(read_clips(scenes), tracker)
+    assert tracker.observe is None
+    assert set(pairs) == {cue.name for cue in CUES}
+    place = pairs["iou"]
+    assert place.same.any() and not place.same.all()
+    assert len(place.costs) == len(place.same) and (place.costs < 1).all()
+    assert np.median(place.costs[place.same]) < np.median(place.costs[~place.same])
+
+
+def test_the_shipped_curves_are_probabilities() -> None:
+    for cue in CUES:
+        certain, gate, impossible = expit(cue.log_odds(np.float32([0, cue.gate, 1])))
+        assert certain > 0.7 > 0.6 > gate > impossible
+
+
+def test_the_command_prints_the_curves(scenes: Path, tmp_path: Path) -> None:
+    wrong = CliRunner().invoke(app, ["cues", "--data", str(scenes), "--sequences", "nothing"])
+    assert wrong.exit_code == 2 and "no sequence nothing" in wrong.output.replace("\n", " ")
