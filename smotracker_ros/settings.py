@@ -251,6 +251,14 @@ class TrackerSettings:
         64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
     )
     max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
+    score_offset: float = _setting(
+        0.0,
+        "Reported scores are expit(score_offset + score_slope * logit(confidence)): probabilities of a target, if the "
+        "numbers are the curve's that `smotracker evaluate-model detector` prints; 0 and 1: confidences.",
+        minimum=-20.0,
+        maximum=20.0,
+    )
+    score_slope: float = _setting(1.0, "See score_offset.", minimum=0.0, maximum=20.0)
     box_convention: str = _setting(
         "detector",
         "Reported boxes: as loose as the detector's, or tight round the mask.",

@@ -12,7 +12,7 @@ from smotracker_ros.frames import UInt8Image
 from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.motion import CameraShift, TargetMotion
 from smotracker_ros.settings import TrackerSettings
-from smotracker_ros.tracks import Track, TrackState
+from smotracker_ros.tracks import Track, TrackState, score_probability
 
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
@@ -328,14 +328,15 @@ class Target:
             if stranded or self.misses >= settings.confirmed_misses:
                 self.state = TrackState.LOST
 
-    def report(self, names: Mapping[int, str], convention: str) -> Track:
+    def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
-        tight = convention == "mask" and self.mask_box is not None
+        score = float(np.clip(self.score, 0.0, 1.0))
+        tight = settings.box_convention == "mask" and self.mask_box is not None
         return Track(
             id=self.id,
             state=self.state,
             box=self.mask_box if tight and self.mask_box is not None else self.box,
-            score=float(np.clip(self.score, 0.0, 1.0)),
+            score=score_probability(score, settings.score_offset, settings.score_slope),
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),
             mask=self.mask,

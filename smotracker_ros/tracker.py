@@ -170,8 +170,7 @@ class SmoTracker:
         self._retire(frame)
         self._camera.exclude([target.box for target in self._targets.values() if target.is_live])
         items = tuple(
-            self._targets[key].report(self._detector.class_names, self._settings.box_convention)
-            for key in sorted(self._targets)
+            self._targets[key].report(self._detector.class_names, self._settings) for key in sorted(self._targets)
         )
         return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
 

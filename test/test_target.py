@@ -181,15 +181,17 @@ def test_the_reported_box_keeps_the_detector_s_convention() -> None:
     for _ in range(15):
         target.predict(STILL, 1 / 30)
         _see(target, TIGHT + moved)
-    np.testing.assert_allclose(target.report({1: "drone"}, "detector").box, LABEL + moved, atol=0.6)
-    np.testing.assert_allclose(target.report({1: "drone"}, "mask").box, TIGHT + moved, atol=1e-4)
+    np.testing.assert_allclose(target.report({1: "drone"}, TrackerSettings()).box, LABEL + moved, atol=0.6)
+    np.testing.assert_allclose(
+        target.report({1: "drone"}, TrackerSettings(box_convention="mask")).box, TIGHT + moved, atol=1e-4
+    )
 
 
 def test_the_class_is_a_vote() -> None:
     target = _target()
     for class_id, score in ((2, 0.9), (1, 0.6), (1, 0.6)):
         target.detected(LABEL, score, class_id, APPEARANCE)
-    assert target.report({1: "drone", 2: "bird"}, "detector").class_name == "drone"
+    assert target.report({1: "drone", 2: "bird"}, TrackerSettings()).class_name == "drone"
 
 
 def test_reach_grows_while_out_of_sight_only() -> None:
@@ -247,7 +249,7 @@ def test_the_reported_velocity_is_that_in_the_image() -> None:
         target.predict(pan, 1 / 30)
         # one pixel per frame against the background
         _see(target, TIGHT + np.float32([3, -1, 3, -1]) * index)
-    np.testing.assert_allclose(target.report({}, "detector").velocity, [90, -30], atol=1.5)
+    np.testing.assert_allclose(target.report({}, TrackerSettings()).velocity, [90, -30], atol=1.5)
     np.testing.assert_allclose(target.motion.velocity, [30, 0], atol=1.5)
 
 
@@ -270,3 +272,13 @@ def test_a_target_ages_by_more_than_a_step_of_motion() -> None:
     target.predict(STILL, 1.0, 4.0)
     np.testing.assert_allclose(target.motion.center - before, [10, 0], atol=1e-3)
     assert target.seconds_unseen == target.seconds_alive == 4.0
+
+
+def test_reported_scores_are_probabilities_if_the_curve_is_known() -> None:
+    target = Target.born(1, LABEL, np.float32([1, 0]))
+    target.detected(LABEL, 0.3, 1, np.float32([1, 0]))
+    assert target.report({}, TrackerSettings()).score == pytest.approx(0.3)
+    score = target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score
+    assert score == pytest.approx(1 / (1 + np.exp(-(2 + 1.5 * np.log(0.3 / 0.7)))))
+    target.score = 1.0
+    assert 0.99 < target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score <= 1

@@ -125,7 +125,8 @@ def calibrate_cues(
     """Fit, for each cue of the association, the probability of the same object to its cost."""
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.training.clips import read_clips
-    from smotracker_ros.training.cue_calibration import collect_pairs, fit_curve
+    from smotracker_ros.training.cue_calibration import collect_pairs
+    from smotracker_ros.training.curves import fit_curve
 
     clips = read_clips(data)
     if sequences:
@@ -138,9 +139,10 @@ def calibrate_cues(
         clips = [clip for clip in clips if max((len(labels.ids) for labels in clip.labels), default=0) > 1]
     pairs = collect_pairs(clips, build_tracker(load_settings()))
     try:
-        _show({name: dataclasses.asdict(fit_curve(pairs[name])) for name in pairs}, output)
+        curves = {name: dataclasses.asdict(fit_curve(item.costs, item.same)) for name, item in pairs.items()}
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(f"{error}; take clips that show several objects at once") from error
+    _show(curves, output)
 
 
 @evaluation_app.command("detector")

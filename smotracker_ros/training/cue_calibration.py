@@ -1,7 +1,7 @@
 """Calibration of the association's cues: from a cue's cost to the probability that both sides are the same object.
 
 The tracker runs on labelled clips, and tells both sides of every association. A pair is the same object if masklet and
-detection lie on the same label. Per cue, a logistic curve is fitted to these pairs (Platt 1999).
+detection lie on the same label. :func:`smotracker_ros.training.curves.fit_curve` makes a curve of these pairs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from rich.progress import track as progress
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from smotracker_ros.association.cues import CUES, Side
 from smotracker_ros.frames import Frame
@@ -36,25 +34,6 @@ class CuePairs:
 
     costs: FloatArray
     same: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fitted curve: probability = expit(offset - slope * cost).
-
-    Attributes:
-        offset: log-odds at cost 0.
-        slope: log-odds lost per unit of cost.
-        pairs: number of pairs fitted.
-        same: share of them that are the same object.
-        error: mean absolute difference of probability and share of the same, over ten bins of equal numbers of pairs.
-    """
-
-    offset: float
-    slope: float
-    pairs: int
-    same: float
-    error: float
 
 
 def collect_pairs(clips: Sequence[Clip], tracker: SmoTracker) -> dict[str, CuePairs]:
@@ -107,28 +86,3 @@ def owners(boxes: FloatArray, labels: FloatArray) -> npt.NDArray[np.int64]:
     distance = np.linalg.norm(box_centers(boxes)[:, None] - box_centers(labels)[None], axis=2)
     distance = distance / np.maximum(box_sizes(labels).max(axis=1), 4.0)
     return np.where(distance.min(axis=1) < _ON_LABEL, distance.argmin(axis=1), -1)
-
-
-def fit_curve(pairs: CuePairs) -> Fit:
-    """The logistic curve of greatest likelihood.
-
-    Raises:
-        ValueError: if all pairs are the same object, or none is.
-    """
-    if pairs.same.all() or not pairs.same.any():
-        raise ValueError(
-            f"{len(pairs.same)} pairs, of which {int(pairs.same.sum())} are the same object: more clips are needed, "
-            "and such that show several objects at once"
-        )
-    costs, same = pairs.costs.astype(np.float64), pairs.same.astype(np.float64)
-
-    def loss(values: npt.NDArray[np.float64]) -> float:
-        odds = values[0] - values[1] * costs
-        return float(np.mean(np.logaddexp(0, odds) - same * odds))
-
-    offset, slope = minimize(loss, np.array([2.0, 4.0]), method="BFGS").x
-    order = np.argsort(costs, kind="stable")
-    chance = expit(offset - slope * costs)
-    bins = [part for part in np.array_split(order, 10) if len(part)]
-    error = float(np.mean([abs(chance[part].mean() - same[part].mean()) for part in bins]))
-    return Fit(float(offset), float(slope), len(same), float(same.mean()), error)

@@ -12,9 +12,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rich.progress import track as progress
+from scipy.special import logit
 
 from smotracker_ros.detection import Detector
 from smotracker_ros.frames import Frame, UInt8Image
@@ -25,7 +27,11 @@ from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.target import SIZE_GAIN
 from smotracker_ros.training.clips import Clip
+from smotracker_ros.training.cue_calibration import owners
+from smotracker_ros.training.curves import calibration_error, fit_curve
 
+LEAST_SCORE = 0.1
+"""Lower scores are not calibrated: the tracker does not look at them."""
 HORIZONS = (0, 1, 5, 10, 30)
 _STARTS = (20, 140)
 
@@ -42,11 +48,15 @@ def detector_quality(
         image_size: longer side at which the network sees a frame; 0: the detector's choice.
 
     Returns:
-        `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible`, and
-        `recall_at_one_false_box`: share of labels found at the confidence that gives one false box per frame.
+        `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible`,
+        `recall_at_one_false_box`: share of labels found at the confidence that gives one false box per frame,
+        `calibration_error` of the scores from :data:`LEAST_SCORE` on, taken as probabilities, and `curve_offset`,
+        `curve_slope`, `curve_error` of the curve that makes probabilities of lying on a label of them:
+        expit(offset + slope * logit(score)); nan where all boxes do, or none does.
     """
     rows: dict[str, Any] = {"infrared": ([], [], []), "visible": ([], [], [])}
     ranked: list[tuple[float, bool]] = []
+    scores, on_target = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
     labelled, judged, number = 0, 0, 0
     for clip in progress(clips, description="detector"):
         images, truths, results = rows["infrared" if clip.name.startswith(("IR", "CIR")) else "visible"]
@@ -78,11 +88,13 @@ def detector_quality(
                     }
                 )
             ranked += _hits(found.boxes, found.scores, boxes)
+            scores.append(found.scores)
+            on_target.append(owners(found.boxes, boxes) >= 0)
     both = tuple(rows["infrared"][i] + rows["visible"][i] for i in range(3))
     for identity, truth in enumerate(both[1], start=1):
         truth["id"] = identity
     ranked.sort(key=lambda item: -item[0])
-    hits = np.array([hit for _, hit in ranked])
+    hits = np.array([hit for _, hit in ranked], dtype=np.bool_)
     allowed = hits[np.cumsum(~hits) <= judged] if len(hits) else hits
     return {
         "frames": float(judged),
@@ -90,6 +102,22 @@ def detector_quality(
         "map50_infrared": _average_precision(*rows["infrared"]),
         "map50_visible": _average_precision(*rows["visible"]),
         "recall_at_one_false_box": float(allowed.sum()) / max(labelled, 1),
+        **_calibration(np.concatenate(scores), np.concatenate(on_target)),
+    }
+
+
+def _calibration(scores: FloatArray, on_target: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """How far scores are from probabilities, and the curve that makes them such."""
+    used = scores >= LEAST_SCORE
+    scores, on_target = scores[used], on_target[used]
+    if on_target.all() or not on_target.any():
+        return dict.fromkeys(("calibration_error", "curve_offset", "curve_slope", "curve_error"), float("nan"))
+    curve = fit_curve(-logit(np.clip(scores, 1e-6, 1 - 1e-6)), on_target)
+    return {
+        "calibration_error": calibration_error(scores, on_target),
+        "curve_offset": curve.offset,
+        "curve_slope": curve.slope,
+        "curve_error": curve.error,
     }
 
 

@@ -11,7 +11,7 @@ from smotracker_ros.association.cues import CUES
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.training.clips import read_clips
 from smotracker_ros.training.commands import app
-from smotracker_ros.training.cue_calibration import CuePairs, collect_pairs, fit_curve, owners
+from smotracker_ros.training.cue_calibration import collect_pairs, owners
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
@@ -23,20 +23,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = SceneSettings(width=320, height=256, frames=60, targets=5, modality="infrared", camera="static")
     write_scene(root / "IR_SCENE_001", settings, seed=5)
     return root
-
-
-def test_a_known_curve_is_found_again() -> None:
-    generator = np.random.default_rng(0)
-    costs = generator.uniform(0, 1, 20_000).astype(np.float32)
-    fit = fit_curve(CuePairs(costs, generator.random(20_000) < expit(3 - 8 * costs)))
-    assert fit.offset == pytest.approx(3, abs=0.2) and fit.slope == pytest.approx(8, abs=0.5)
-    assert fit.pairs == 20_000 and fit.error < 0.02
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_pairs_of_one_kind_only_say_what_is_missing(same: bool) -> None:
-    with pytest.raises(ValueError, match="several objects at once"):
-        fit_curve(CuePairs(np.float32([0.1, 0.2]), np.array([same, same])))
 
 
 def test_a_box_lies_on_the_label_that_is_near() -> None:
