@@ -187,12 +187,11 @@ def measure_masklets(
 
 
 def _show(figures: dict[str, dict[str, float]], output: Path | None) -> None:
-    table = Table()
-    columns = list(dict.fromkeys(key for row in figures.values() for key in row))
-    for column in ["", *columns]:
-        table.add_column(column, justify="right" if column else "left")
-    for name, row in figures.items():
-        table.add_row(name, *(f"{row[key]:.3f}" if key in row else "" for key in columns))
+    table = Table("")
+    for name in figures:
+        table.add_column(name, justify="right")
+    for key in dict.fromkeys(key for column in figures.values() for key in column):
+        table.add_row(key, *(f"{column[key]:.3f}" if key in column else "" for column in figures.values()))
     Console().print(table)
     if output is not None:
         output.write_text(json.dumps(figures, indent=1))
