@@ -88,6 +88,11 @@ PARTS: dict[str, tuple[Any, str, Any]] = {
         "associate",
         _associate_by([replace(cue, votes=1) for cue in CUES]),
     ),
+    "association: conflicts by mean cost": (
+        tracker_module,
+        "associate",
+        _associate_by([replace(cue, offset=0.0, slope=1.0) for cue in CUES]),
+    ),
     "association: Hungarian on the sum of the cues": (
         tracker_module,
         "associate",
