@@ -47,5 +47,15 @@ def test_labels_go_with_the_picture(moving_camera: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", ["still", "shake, up to 20 px per frame"])
 def test_the_tracker_keeps_up(moving_camera: ModuleType, clip: Clip, name: str) -> None:
-    labels, covered, *_ = moving_camera.measure(clip, moving_camera.MOTIONS[name], FRAMES)
+    (labels, covered, *_), off = moving_camera.measure(clip, moving_camera.MOTIONS[name], FRAMES)
     assert labels > 2 * FRAMES and covered > 0.5 * labels
+    assert np.isnan(off), "the clip is too short to tell"
+
+
+def test_the_drift_is_that_of_the_motions_put_together(moving_camera: ModuleType) -> None:
+    frames = moving_camera.DRIFT_FRAMES + 6
+    places = [np.array([[1.0, 0, 2.0 * index], [0, 1.0, 0]]) for index in range(frames)]
+    exact = [np.array([[1.0, 0, 2.0], [0, 1.0, 0]])] * frames
+    slow = [np.array([[1.0, 0, 1.9], [0, 1.0, 0]])] * frames
+    assert moving_camera.drift(exact, places, (320, 256)) == pytest.approx(0, abs=1e-6)
+    assert moving_camera.drift(slow, places, (320, 256)) == pytest.approx(0.1 * moving_camera.DRIFT_FRAMES)
