@@ -14,7 +14,7 @@ from smotracker_ros.geometry import FloatArray, as_boxes
 # Corners are searched in an image of about this width: enough for a tenth of a pixel, and cheap
 _WORKING_WIDTH = 320
 _LEAST_INLIERS = 12
-# Smaller eigenvalue of a corner's gradients, as OpenCV scales it: video noise in a plain sky has a tenth of it, the
+# Smaller eigenvalue of a corner's gradients, as OpenCV scales it: video noise in a plain sky has a sixth of it, the
 # faintest clouds that hold have five times as much
 _LEAST_CORNER = 1e-4
 # The corners of a key frame serve so many frames, while most of them are found and the zoom is not larger

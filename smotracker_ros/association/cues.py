@@ -105,7 +105,7 @@ def shape_cost(first: Side, second: Side) -> FloatArray:
     return np.asarray(np.where(far, 1.0, 1 - np.exp(-difference)), dtype=np.float32)
 
 
-# Calibrated on 4,757, 2,090 and 1,519 pairs of 21 clips of train/ (`smotracker train cues`). Place weighs twice as much
+# Calibrated on 4,752, 2,090 and 1,519 pairs of 21 clips of train/ (`smotracker train cues`). Place weighs twice as much
 # as either look: of neighbours that look alike it tells more.
 CUES = (
     Cue("iou", overlap_cost, 0.75, votes=2, offset=6.5, slope=14.8),

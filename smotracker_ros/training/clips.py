@@ -13,10 +13,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
 
+# A box lies on the label whose centre is nearer than so many of its longer sides
+_ON_LABEL = 0.5
 CLASS_NAMES = {1: "drone", 2: "bird", 3: "airplane", 4: "helicopter"}
 
 
@@ -141,3 +144,17 @@ def read_clips(root: Path, pattern: str = "*", labels_name: str = "gt.txt") -> l
     if not clips:
         raise ClipError(f"{root}: no sequence folder (with seqinfo.ini) matches {pattern!r}")
     return clips
+
+
+def owners(boxes: FloatArray, labels: FloatArray) -> npt.NDArray[np.int64]:
+    """Which label each box lies on, int64 (N,); -1 for none.
+
+    Args:
+        boxes: float32 (N, 4), xyxy pixels.
+        labels: float32 (M, 4), xyxy pixels.
+    """
+    if not len(labels):
+        return np.full(len(boxes), -1, dtype=np.int64)
+    distance = np.linalg.norm(box_centers(boxes)[:, None] - box_centers(labels)[None], axis=2)
+    distance = distance / np.maximum(box_sizes(labels).max(axis=1), 4.0)
+    return np.where(distance.min(axis=1) < _ON_LABEL, distance.argmin(axis=1), -1)

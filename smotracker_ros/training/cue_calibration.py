@@ -15,12 +15,9 @@ from rich.progress import track as progress
 
 from smotracker_ros.association.cues import CUES, Side
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, box_centers, box_sizes
+from smotracker_ros.geometry import FloatArray
 from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.training.clips import Clip
-
-# A box lies on the label whose centre is nearer than so many of its longer sides
-_ON_LABEL = 0.5
+from smotracker_ros.training.clips import Clip, owners
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,3 @@ def collect_pairs(clips: Sequence[Clip], tracker: SmoTracker) -> dict[str, CuePa
         )
         for cue in CUES
     }
-
-
-def owners(boxes: FloatArray, labels: FloatArray) -> npt.NDArray[np.int64]:
-    """Which label each box lies on, int64 (N,); -1 for none.
-
-    Args:
-        boxes: float32 (N, 4), xyxy pixels.
-        labels: float32 (M, 4), xyxy pixels.
-    """
-    if not len(labels):
-        return np.full(len(boxes), -1, dtype=np.int64)
-    distance = np.linalg.norm(box_centers(boxes)[:, None] - box_centers(labels)[None], axis=2)
-    distance = distance / np.maximum(box_sizes(labels).max(axis=1), 4.0)
-    return np.where(distance.min(axis=1) < _ON_LABEL, distance.argmin(axis=1), -1)

@@ -26,8 +26,7 @@ from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.target import SIZE_GAIN
-from smotracker_ros.training.clips import Clip
-from smotracker_ros.training.cue_calibration import owners
+from smotracker_ros.training.clips import Clip, owners
 from smotracker_ros.training.curves import calibration_error, fit_curve
 
 LEAST_SCORE = 0.1

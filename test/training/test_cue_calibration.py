@@ -1,5 +1,6 @@
 """Probabilities of the association's cues, fitted on labelled clips."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from typer.testing import CliRunner
 
 from smotracker_ros.association.cues import CUES
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.training.clips import read_clips
+from smotracker_ros.training.clips import owners, read_clips
 from smotracker_ros.training.commands import app
-from smotracker_ros.training.cue_calibration import collect_pairs, owners
+from smotracker_ros.training.cue_calibration import collect_pairs
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
@@ -49,6 +50,11 @@ def test_the_shipped_curves_are_probabilities() -> None:
         assert certain > 0.7 > 0.6 > gate > impossible
 
 
-def test_the_command_prints_the_curves(scenes: Path, tmp_path: Path) -> None:
+def test_the_command_fits_every_cue_or_says_what_is_missing(scenes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "cues.json"
+    result = CliRunner().invoke(app, ["cues", "--data", str(scenes), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    curves = json.loads(output.read_text())
+    assert set(curves) == {cue.name for cue in CUES} and curves["iou"]["slope"] > 0
     wrong = CliRunner().invoke(app, ["cues", "--data", str(scenes), "--sequences", "nothing"])
     assert wrong.exit_code == 2 and "no sequence nothing" in wrong.output.replace("\n", " ")
