@@ -76,7 +76,7 @@ def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
 PARTS: dict[str, tuple[Any, str, Any]] = {
     "no camera motion": (CameraMotion, "update", lambda self, image: STILL),
     "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
-    "two masklets may have one mask": (Rivals, "_losers", lambda self, targets, masks: set()),
+    "what is not CONFIRMED may have another's mask": (Rivals, "judge", lambda self, targets, masklets, gliding: set()),
     "masks taken however poorly rated": (Target, "owns", lambda self, box, predicted_iou: self.agrees(box) > 0),
     "boxes round several targets taken for one": (
         tracker_module,

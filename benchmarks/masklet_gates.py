@@ -4,10 +4,10 @@
 
 Every target is prompted once, with its loose label, on the first frame that shows it well, and propagated to the end of
 the clip; nothing corrects it. The network is measured three times: alone, with windows where the masks were last; with
-what the tracker knows of motion: the camera's, the targets' flight, and that two masklets have not the same mask; and
-with windows where the labels are, which shows what is the network's own fault and what that of windows gone astray.
-Printed are the share of (target, frame) pairs in which "visible" or "hidden" is decided as the labels have it, and the
-share of crossings after which both masks lie on their own targets. Composed clips have exact labels in `gt/gt.txt`
+what the tracker knows of motion, the camera's and the targets' flight; and with windows where the labels are, which
+shows what is the network's own fault and what that of windows gone astray. Printed are the share of (target, frame)
+pairs in which "visible" or "hidden" is decided as the labels have it, and the share of crossings after which both masks
+lie on their own targets. Composed clips have exact labels in `gt/gt.txt`
 beside `gt/gt_label.txt`; of others the loose ones serve for both. Clips with cuts are left out.
 """
 
@@ -31,7 +31,6 @@ from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.motion import CameraMotion
 from smotracker_ros.presets import build_network, load_settings
-from smotracker_ros.rivals import Rivals
 from smotracker_ros.target import Target, box_margins
 from smotracker_ros.training.clips import Clip, read_clip
 
@@ -101,7 +100,7 @@ class _Flights:
 
     def __init__(self, propagator: Propagator) -> None:
         self._propagator = propagator
-        self._camera, self._crossings, self._rivals = CameraMotion(), Crossings(), Rivals()
+        self._camera, self._crossings = CameraMotion(), Crossings()
         self._targets: dict[int, Target] = {}
 
     def start(self, identity: int, prompt: FloatArray, masklet: Masklet) -> None:
@@ -127,12 +126,9 @@ class _Flights:
             lambda identity, box: self._targets[identity].agrees(box),
             self._crossings.unsettled,
         )
-        slipped = self._rivals.judge(self._targets, masklets, ())
         for identity, masklet in masklets.items():
             target = self._targets[identity]
-            if identity in slipped:
-                self._propagator.rewind(identity, self._propagator.time)
-            elif masklet.box is not None and target.owns(masklet.box, masklet.predicted_iou):
+            if masklet.box is not None and target.owns(masklet.box, masklet.predicted_iou):
                 target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
         self._crossings.update(self._targets, self._propagator.time)
         self._camera.exclude([target.box for target in self._targets.values()])

@@ -8,8 +8,6 @@ from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.target import Target
 from smotracker_ros.tracks import TrackState
 
-# A masklet that its network rates below this is uncertain: the detector is asked early
-_UNCERTAIN_IOU = 0.4
 # Early detector passes keep this distance, in frames, so that a clip never degenerates to a detector on every frame
 _EARLY_PASS_DISTANCE = 2
 # Passes that may be saved up for when much happens at once
@@ -90,4 +88,4 @@ def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
         # what is detected waits for movement or good masks, of which no detector tells
         return _is_unproven(target, settings)
     lately = target.frames_since_detection < settings.clip_length // 3
-    return target.misses == 0 and not lately and (target.mask is None or target.quality < _UNCERTAIN_IOU)
+    return target.misses == 0 and not lately and (target.mask is None or target.is_poorly_rated)

@@ -26,8 +26,6 @@ _LEAST_REACH = 3
 _REACH_SIZES = 0.35
 # A picture is found again if its correlation is at least this
 _LIKENESS = 0.7
-# A mask that the network rates below this is not calm
-_CALM_QUALITY = 0.4
 # What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
 _RESTING_MASKS = 8
 _RESTING_INTERVAL = 6
@@ -158,7 +156,7 @@ def _turns(target: Target, interval: int) -> int:
     if _rests(target):
         return max(interval, _RESTING_INTERVAL)
     trusted = target.misses == 0 or target.is_on_the_move
-    calm = target.state is TrackState.CONFIRMED and trusted and target.quality >= _CALM_QUALITY
+    calm = target.state is TrackState.CONFIRMED and trusted and not target.is_poorly_rated
     return interval if calm else min(interval, _RESTLESS_INTERVAL)
 
 

@@ -1,8 +1,9 @@
-"""Rivals: where two masklets have come to lie on the same pixels, at most one of them is right.
+"""Rivals: where two masklets have come to lie on the same pixels, what is not CONFIRMED has no claim to them.
 
-Where two targets pass, SAM2 is apt to give both the same mask, of one of them or of both together. It then belongs to
-the one whose flight leads there and whose network rates it as it is used to; the other is hidden, or its masklet has
-slipped. That one flies on unseen until SAM2 finds it elsewhere or the detector shows it.
+Where a target passes clutter, or is born twice, SAM2 is apt to give both the same mask. It then belongs to the
+CONFIRMED one, or to the older one; the other has slipped and flies on unseen until SAM2 finds it elsewhere or the
+detector shows it. Two CONFIRMED targets may lie over each other: that is a crossing, and
+:mod:`~smotracker_ros.crossings` says afterwards who is who.
 """
 
 from __future__ import annotations
@@ -20,10 +21,6 @@ from smotracker_ros.tracks import TrackState
 
 # Tight boxes of this IoU show the same
 _SAME_MASK_IOU = 0.5
-# What speaks against a claim, in sizes of distance from the expected place: a predicted IoU of 1 less than the mean of
-# the target's masks, and that the masklet had slipped already in the frame before
-_DOUBT = 1.0
-_SLIPPED = 0.5
 # A detector pass is asked for when a masklet has slipped for so many frames, and again after so many more
 _PATIENCE = 3
 _INTERVAL = 6
@@ -45,12 +42,12 @@ class Rivals:
 
     @property
     def slipped(self) -> set[int]:
-        """Ids of the targets whose mask of this frame was another's."""
+        """Ids of the targets whose mask of this frame was another's; none of them is CONFIRMED."""
         return set(self._frames)
 
     @property
     def wants_detector(self) -> bool:
-        """Whether a detector pass may show where a hidden target is."""
+        """Whether a detector pass may show if there is one target or two."""
         return any(frames % _INTERVAL == _PATIENCE for frames in self._frames.values())
 
     def judge(
@@ -66,36 +63,22 @@ class Rivals:
         Returns:
             Ids of the targets that have slipped.
         """
-        masks: dict[int, tuple[FloatArray, float]] = {}
-        for identity in gliding:
-            target = targets[identity]
-            if target.mask_box is not None:
-                masks[identity] = (target.mask_box, target.quality)
+        masks = {identity: targets[identity].mask_box for identity in gliding}
         for identity, masklet in masklets.items():
             if masklet.box is not None and targets[identity].owns(masklet.box, masklet.predicted_iou):
-                masks[identity] = (masklet.box, masklet.predicted_iou)
-        slipped = self._losers(targets, masks)
+                masks[identity] = masklet.box
+        claims = [(identity, box) for identity, box in masks.items() if box is not None]
+        # the strongest claim first
+        claims.sort(key=lambda claim: (targets[claim[0]].state is not TrackState.CONFIRMED, claim[0]))
+        boxes = as_boxes([box for _, box in claims])
+        same = np.triu(pairwise_iou(boxes, boxes) > _SAME_MASK_IOU, 1)
+        slipped: set[int] = set()
+        for stronger, weaker in zip(*np.nonzero(same), strict=True):
+            first, second = claims[stronger][0], claims[weaker][0]
+            if first not in slipped and targets[second].state is not TrackState.CONFIRMED:
+                slipped.add(second)
         self._frames = Counter({identity: self._frames[identity] + 1 for identity in slipped})
         return slipped
-
-    def _losers(self, targets: Mapping[int, Target], masks: Mapping[int, tuple[FloatArray, float]]) -> set[int]:
-        """Ids of those with the weaker claim to a mask, of which boxes and predicted IoU are given."""
-        ids = sorted(masks)
-        boxes = as_boxes([masks[identity][0] for identity in ids])
-        same = np.triu(pairwise_iou(boxes, boxes) > _SAME_MASK_IOU, 1)
-        losers: set[int] = set()
-        for first, second in zip(*np.nonzero(same), strict=True):
-            pair = ids[first], ids[second]
-            if not losers.intersection(pair):
-                losers.add(max(pair, key=lambda identity: self._weakness(targets[identity], *masks[identity])))
-        return losers
-
-    def _weakness(self, target: Target, box: FloatArray, predicted_iou: float) -> tuple[bool, float, int]:
-        """How weak a claim to a mask is; at a tie the younger target's is the weaker."""
-        error = float(np.linalg.norm(box_centers(box)[0] - target.motion.center)) / max(target.longer_side, 8.0)
-        doubt = max(target.mean_quality - predicted_iou, 0.0)
-        cost = error + _DOUBT * doubt + _SLIPPED * (target.id in self._frames)
-        return target.state is not TrackState.CONFIRMED, cost, target.id
 
 
 def lies_on_any(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:

@@ -48,6 +48,9 @@ _STRANDED_TRAVEL = 2.0
 # A mask rated below this share of the mean of the target's masks shows something else, once so many masks are known
 _LEAST_QUALITY = 0.35
 _KNOWN_MASKS = 5
+# A mask is rated poorly below this, unless the target's masks always are: those of the smallest never come up to it
+_POOR_QUALITY = 0.4
+_POOR_SHARE = 0.8
 # Detections needed before their mean confidence says something
 _SURE_HITS = 3
 # A position may be off by this many sizes per second out of sight, on top of the prediction
@@ -164,6 +167,11 @@ class Target:
     def is_on_the_move(self) -> bool:
         """Whether it has lately moved against the background, which what stays behind a target does not."""
         return self.travel.lately >= _STRANDED_TRAVEL
+
+    @property
+    def is_poorly_rated(self) -> bool:
+        """Whether the network rates the last mask low, and lower than it is used to rate this target's."""
+        return self.quality < min(_POOR_QUALITY, _POOR_SHARE * self.mean_quality)
 
     @property
     def class_id(self) -> int:

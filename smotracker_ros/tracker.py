@@ -258,7 +258,6 @@ class SmoTracker:
             self._targets[identity].restart(box)
             self._propagator.rewind(identity, crossing.frame)
             prompts[identity] = box
-        unsettled = self._crossings.unsettled
         elsewhere = self._rivals.slipped
         slipped = [target for target in live if target.id in elsewhere]
         live = [target for target in live if target.id not in elsewhere]
@@ -286,9 +285,7 @@ class SmoTracker:
                     prompts[target.id] = box
                 self._accept(target, found, index, appearance)
             for row in result.unmatched_masklets if group is not lost else ():
-                # what is hidden behind another target cannot be detected
-                if group is live or group[row].id not in unsettled:
-                    group[row].missed(settings)
+                group[row].missed(settings)
             matched = candidates[[column for _, column in result.matches]]
             free = free[~np.isin(free, matched)]
         prompts.update(self._births(found, appearance, free, travelled))

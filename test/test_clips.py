@@ -15,11 +15,12 @@ BOX = np.float32([100, 100, 120, 116])
 
 
 def target(quality: float = 0.9) -> Target:
-    """A confirmed target that is seen."""
+    """A confirmed target that is seen, with a mask of this quality after better ones."""
     item = Target.born(1, BOX, np.float32([1, 0]))
     item.state = TrackState.CONFIRMED
     item.frames_since_detection = 12
-    item.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), BOX, quality, 0.0)
+    for rating in (0.9, 0.9, 0.9, 0.9, quality):
+        item.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), BOX, rating, 0.0)
     return item
 
 
@@ -48,6 +49,17 @@ def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> Non
     poor = target(0.2)
     poor.state, poor.hits = TrackState.TENTATIVE, 3
     assert starts(TrackerSettings(clip_length=12), [poor], 8) == [0], "what is never seen well asks for nothing"
+
+
+def test_what_is_always_rated_low_asks_for_nothing() -> None:
+    faint = target(0.2)
+    for _ in range(60):
+        assert faint.mask is not None
+        faint.see(faint.mask, BOX, 0.2, 1 / 30)
+    assert starts(TrackerSettings(clip_length=12), [faint], 13) == [0, 12]
+    assert faint.mask is not None
+    faint.see(faint.mask, BOX, 0.1, 1 / 30)
+    assert len(starts(TrackerSettings(clip_length=12), [faint], 13)) == 7, "half of what it is used to is doubtful"
 
 
 def test_what_has_just_been_detected_is_not_asked_for_again() -> None:

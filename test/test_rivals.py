@@ -1,8 +1,9 @@
-"""Of two masklets that lie on the same pixels, one is right."""
+"""Of two masklets that lie on the same pixels, what is not CONFIRMED yields."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from smotracker_ros.geometry import FloatArray, MaskPatch
 from smotracker_ros.masklets.propagator import Masklet
@@ -34,59 +35,61 @@ def _masklets(boxes: dict[int, FloatArray], **ratings: float) -> dict[int, Maskl
     return {key: Masklet(PIXEL, box, ratings.get(f"iou_{key}", 0.8), 5.0, True) for key, box in boxes.items()}
 
 
+def _waiting(identity: int, start: float) -> Target:
+    """A target that hovers and is not CONFIRMED yet."""
+    target = _flown(identity, start, 0)
+    target.state = TrackState.TENTATIVE
+    return target
+
+
 def test_masks_apart_are_nobodys_quarrel() -> None:
-    targets = {1: _flown(1, 100, 1), 2: _flown(2, 140, -1)}
-    rivals = Rivals()
-    assert rivals.judge(targets, _masklets({1: _box(110), 2: _box(130)}), ()) == set()
-    assert not rivals.slipped
-    assert not rivals.wants_detector
+    targets = {1: _flown(1, 110, 0), 2: _waiting(2, 130)}
+    assert Rivals().judge(targets, _masklets({1: _box(110), 2: _box(130)}), ()) == set()
 
 
-def test_a_mask_belongs_to_the_one_who_flies_there() -> None:
+def test_confirmed_targets_may_lie_over_each_other() -> None:
     targets = {1: _flown(1, 100, 1), 2: _flown(2, 128, -1)}
-    both = _masklets({1: _box(118), 2: _box(118)})
-    assert Rivals().judge(targets, both, ()) == {1}, "the second was expected at 118, the first at 110"
+    assert Rivals().judge(targets, _masklets({1: _box(114), 2: _box(115)}), ()) == set()
 
 
-def test_at_the_same_distance_the_rating_decides() -> None:
-    targets = {1: _flown(1, 100, 0), 2: _flown(2, 112, 0)}
-    boxes = {1: _box(106), 2: _box(106)}
-    assert Rivals().judge(targets, _masklets(boxes, iou_1=0.4), ()) == {1}
-    assert Rivals().judge(targets, _masklets(boxes, iou_2=0.4), ()) == {2}
-
-
-def test_who_has_slipped_does_not_win_by_a_hair() -> None:
-    targets = {1: _flown(1, 100, 0), 2: _flown(2, 112, 0)}
-    rivals = Rivals()
-    assert rivals.judge(targets, _masklets({1: _box(105), 2: _box(105)}), ()) == {2}
-    assert rivals.judge(targets, _masklets({1: _box(107), 2: _box(107)}), ()) == {2}
-    rivals.reset()
-    assert rivals.judge(targets, _masklets({1: _box(107), 2: _box(107)}), ()) == {1}
-
-
-def test_what_is_confirmed_goes_before_what_is_not() -> None:
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_what_is_confirmed_goes_before_what_is_not(waiting: int) -> None:
     targets = {1: _flown(1, 100, 0), 2: _flown(2, 106, 0)}
-    targets[2].state = TrackState.TENTATIVE
-    assert Rivals().judge(targets, _masklets({1: _box(106), 2: _box(106)}), ()) == {2}
+    targets[waiting].state = TrackState.TENTATIVE
+    assert Rivals().judge(targets, _masklets({1: _box(103), 2: _box(103)}), ()) == {waiting}
+
+
+def test_of_what_waits_the_older_keeps_the_mask() -> None:
+    targets = {key: _waiting(key, 100) for key in (1, 2, 3)}
+    boxes = {1: _box(97), 2: _box(100), 3: _box(103)}
+    assert Rivals().judge(targets, _masklets(boxes), ()) == {2}, (
+        "3 overlaps enough with 2 only, which has lost its mask"
+    )
 
 
 def test_a_gliding_mask_counts_too() -> None:
-    targets = {1: _flown(1, 100, 0), 2: _flown(2, 112, 0)}
+    targets = {1: _flown(1, 100, 0), 2: _waiting(2, 103)}
     targets[1].see(PIXEL, _box(100), 0.8, STEP)
     assert Rivals().judge(targets, _masklets({2: _box(100)}), {1}) == {2}
 
 
+def test_a_mask_that_is_not_its_own_is_no_claim() -> None:
+    targets = {1: _flown(1, 100, 0), 2: _waiting(2, 200)}
+    assert Rivals().judge(targets, _masklets({1: _box(100), 2: _box(100)}), ()) == set(), "2 was expected far away"
+
+
 def test_the_detector_is_asked_after_some_frames_and_not_in_each() -> None:
-    targets = {1: _flown(1, 100, 0), 2: _flown(2, 112, 0)}
+    targets = {1: _flown(1, 100, 0), 2: _waiting(2, 103)}
     rivals = Rivals()
     asked = []
     for _ in range(12):
-        rivals.judge(targets, _masklets({1: _box(100), 2: _box(100)}), ())
+        rivals.judge(targets, _masklets({1: _box(101), 2: _box(101)}), ())
         asked.append(rivals.wants_detector)
-    assert sum(asked) == 2
-    assert not asked[0]
-    rivals.judge(targets, _masklets({1: _box(100), 2: _box(112)}), ())
+    assert rivals.slipped == {2}
+    assert [frame for frame, wanted in enumerate(asked, 1) if wanted] == [3, 9]
+    rivals.judge(targets, _masklets({1: _box(101), 2: _box(115)}), ())
     assert not rivals.wants_detector
+    assert not rivals.slipped
 
 
 def test_one_box_round_two_targets() -> None:
