@@ -32,6 +32,10 @@ from smotracker_ros.masklets.windows import (
     window_around,
 )
 
+# On a CPU, objects attend to their memories together as long as their inputs have no more pixels in all: what is larger
+# no longer fits into the caches (eight whole frames of 1024 pixels take much longer together than one by one)
+_PIXELS_TOGETHER = 8 * 256**2
+
 
 @dataclass(frozen=True)
 class Masklet:
@@ -165,10 +169,10 @@ class Propagator:
         self._expire(chosen)
         windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
         seen, self._offered = self._views.encode(frame, windows), windows
-        # only the attention to the memories needs banks of one signature; the rest takes all objects in one batch
+        # only the attention to the memories goes by groups; the rest takes all objects in one batch
         members: list[int] = []
         conditioned: list[Tensor] = []
-        for group in self._by_signature(chosen):
+        for group in self._groups(chosen):
             features = seen.select([indices[chosen.index(identity)] for identity in group])
             memories = batch_memories([self._objects[i].bank for i in group], self._time, self.policy)
             conditioned.append(self.network.condition(features, memories))
@@ -212,7 +216,7 @@ class Propagator:
                 continue
             windows, indices = share_windows([self._place(frame, self._objects[i]) for i in members])
             encoded = self._views.encode(frame, windows)
-            for group in self._by_signature(members):
+            for group in self._groups(members):
                 views = [indices[members.index(identity)] for identity in group]
                 features = encoded.select(views)
                 places = [windows[view] for view in views]
@@ -270,14 +274,16 @@ class Propagator:
             return whole_frame(frame.image)
         return window_around(item.guess.center, self.window_factor * item.guess.size)
 
-    def _by_signature(self, ids: Sequence[int]) -> list[list[int]]:
-        """Objects that may share a call of the attention to their memories."""
-        if self.network.leaves_out_absent:
-            return [list(ids)]
-        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    def _groups(self, ids: Sequence[int]) -> list[list[int]]:
+        """Objects that share a call of the attention to their memories."""
+        groups: dict[tuple[int, int, int] | None, list[int]] = defaultdict(list)
         for identity in ids:
-            groups[self._objects[identity].bank.signature].append(identity)
-        return list(groups.values())
+            same = None if self.network.leaves_out_absent else self._objects[identity].bank.signature
+            groups[same].append(identity)
+        most = max(len(ids), 1)
+        if self.network.device.type == "cpu":
+            most = max(_PIXELS_TOGETHER // self.network.image_size**2, 1)
+        return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
     def _finish(
         self,

@@ -5,6 +5,7 @@ import pytest
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import pairwise_iou
+from smotracker_ros.masklets import propagator as propagator_module
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.masks import keep_object
 from smotracker_ros.masklets.memory import DISTRACTOR_AWARE, FIFO, MOTION_AWARE, MemoryPolicy
@@ -48,6 +49,24 @@ def test_two_targets_are_carried_and_a_third_joins(network: MaskletNetwork) -> N
             center = (box[:2] + box[2:]) / 2
             assert np.abs(center - place).max() < 6, f"object {key} at {center}, truth {place}"
     assert result[1].mask.area >= 8
+
+
+def test_groups_too_large_for_the_caches_are_split_without_a_difference(
+    network: MaskletNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [(80.0, 90.0), (220.0, 150.0), (150.0, 60.0)]
+    boxes = {key: _box(*place) for key, place in enumerate(places)}
+    answers = []
+    for pixels in (propagator_module._PIXELS_TOGETHER, network.image_size**2):
+        monkeypatch.setattr(propagator_module, "_PIXELS_TOGETHER", pixels)
+        propagator = Propagator(network, FIFO, "windows")
+        propagator.prompt(_sky(places), boxes)
+        assert len(propagator._groups([0, 1, 2])) == (1 if pixels > network.image_size**2 else 3)
+        answers.append([propagator.step(_sky(places, index)) for index in range(1, 4)])
+    for together, one_by_one in zip(*answers, strict=True):
+        for key in boxes:
+            assert one_by_one[key].box == pytest.approx(together[key].box, abs=0.05)
+            assert one_by_one[key].predicted_iou == pytest.approx(together[key].predicted_iou, abs=1e-3)
 
 
 def test_dropping_forgets_and_other_objects_go_on(network: MaskletNetwork) -> None:
