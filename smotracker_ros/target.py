@@ -48,7 +48,7 @@ _STRANDED_TRAVEL = 2.0
 # A mask rated below this share of the mean of the target's masks shows something else, once so many masks are known
 _LEAST_QUALITY = 0.35
 _KNOWN_MASKS = 5
-# A mask is rated poorly below this, unless the target's masks always are: those of the smallest never come up to it
+# A mask is rated poorly below this, unless the target's masks are always rated so
 _POOR_QUALITY = 0.4
 _POOR_SHARE = 0.8
 # Detections needed before their mean confidence says something
