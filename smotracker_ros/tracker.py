@@ -13,6 +13,7 @@ from smotracker_ros.clutter import ClutterMap, Landmark
 from smotracker_ros.crossings import Crossings
 from smotracker_ros.cues import Cue, CueBook, DueCue
 from smotracker_ros.detection import Detections, Detector, PromptedDetector
+from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.duplicates import Duplicates
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
@@ -48,6 +49,7 @@ class SmoTracker:
 
     def __init__(self, detector: Detector, propagator: Propagator, settings: TrackerSettings) -> None:
         self._detector = detector
+        self._view = DetectorView(detector)
         self._propagator = propagator
         self._settings = settings
         self._camera = CameraMotion()
@@ -121,6 +123,7 @@ class SmoTracker:
         self._targets.clear()
         self._propagator.reset()
         self._camera.reset()
+        self._view.reset()
         self._clutter = ClutterMap()
         self._crossings.reset()
         self._gliding.reset()
@@ -152,6 +155,7 @@ class SmoTracker:
         self.frames += 1
 
         shift = self._camera.update(frame.image)
+        self._view.push(frame, shift.matrix)
         self._clutter.predict(shift)
         self._crossings.predict(shift, seconds)
         for target in self._targets.values():
@@ -164,7 +168,7 @@ class SmoTracker:
         self._duplicates.count(self._targets.values())
         detects = self._clip_starts()
         if detects:
-            found = self._detector.detect(frame, self._settings.detector_confidence, self._settings.detector_image_size)
+            found = self._view.detect(self._settings.detector_confidence, self._settings.detector_image_size)
             self._confront(frame, found)
             self._duplicates.merge(self._targets, self._crossings.unsettled)
         self._retire(frame)

@@ -85,3 +85,12 @@ class PromptedDetector(Protocol):
             prompt: phrases, each ended by a full stop.
             text_threshold: probability from which a word of a phrase speaks for it.
         """
+
+
+@runtime_checkable
+class MotionDetector(Protocol):
+    """A detector that looks at a motion stack (:mod:`smotracker_ros.detection.motion_stack`) in place of a frame."""
+
+    @property
+    def motion_seconds(self) -> tuple[float, ...]:
+        """Ages in seconds of the two older pictures of the stack, the younger first; empty: it takes colour frames."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.detection.detections import Detections, Detector, PromptedDetector
+from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, pairwise_overlap
 
@@ -48,6 +48,11 @@ class SlicedDetector:
     def name(self) -> str:
         """Name of the model, checksum of its weights, and the slices."""
         return f"{self._detector.name} slices {self._size} px overlap {self._overlap:g}"
+
+    @property
+    def motion_seconds(self) -> tuple[float, ...]:
+        """As the detector that looks at the slices."""
+        return self._detector.motion_seconds if isinstance(self._detector, MotionDetector) else ()
 
     def set_prompt(self, prompt: str, text_threshold: float) -> None:
         """Tell the detector of a new prompt, if it takes one."""

@@ -31,6 +31,8 @@ EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10
 # Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
 _DUPLICATE_IOU = 0.4
 _MOST_DETECTIONS = 300
+# Longer side in pixels at which a motion detector sees a frame: small ones are enlarged
+_LEAST_SIDE, _MOST_SIDE = 640, 1280
 
 
 class YoloDetector:
@@ -67,9 +69,10 @@ class YoloDetector:
             ) from error
         if task != "detect" or not names:
             raise DetectorError(f"{path} is a {task} model; a detection model is needed")
+        facts = (getattr(self._model, "ckpt", None) or {}).get("smotracker", {})
+        self._motion_seconds = tuple(float(age) for age in facts.get("motion_seconds", ()))
         self._names = {int(key) + 1: str(value) for key, value in names.items()}
         self._device = device
-        self._embedded = path.resolve() == EMBEDDED_WEIGHTS
         with path.open("rb") as file:
             self._checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         self._stem = path.stem
@@ -87,15 +90,19 @@ class YoloDetector:
         """File stem, checksum, and the runtime if it is not torch."""
         return f"{self._stem} sha256:{self._checksum}" + ("" if self._runtime == "torch" else f" {self._runtime}")
 
-    def _natural_size(self, longer: int) -> int:
-        """Longer side at which a frame is seen by default.
+    @property
+    def motion_seconds(self) -> tuple[float, ...]:
+        """What the checkpoint's metadata says; see :class:`smotracker_ros.detection.MotionDetector`."""
+        return self._motion_seconds
 
-        The embedded model was trained on enlarged frames of small thermal cameras, whose targets are smaller, and on
-        reduced frames of larger ones.
+    def _natural_size(self, longer: int) -> int:
+        """Longer side at which a frame is seen by default: its own within limits, as small targets need their pixels.
+
+        Models that others trained see what their trainers mostly take, up to 640 pixels.
         """
-        if not self._embedded:
+        if not self._motion_seconds:
             return min(longer, 640)
-        return 512 if longer <= 400 else int(np.clip(0.7 * longer, 448, 640))
+        return int(np.clip(longer, _LEAST_SIDE, _MOST_SIDE))
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""

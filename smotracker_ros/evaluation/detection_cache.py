@@ -18,8 +18,10 @@ import numpy as np
 
 import smotracker_ros
 from smotracker_ros.detection import Detections, Detector
+from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
+from smotracker_ros.motion import CameraMotion
 from smotracker_ros.video.pending import pending_path
 
 # Detections below this confidence are of no use to any tracker
@@ -124,7 +126,8 @@ def cached_detections(
         SinkError: if the cache cannot be written.
     """
     video = content_checksum(sequence.video)
-    key = json.dumps([detector.name, image_size, video, sequence.length, variant, code_checksum("detection/*.py")])
+    code = code_checksum("detection/*.py", "motion.py")
+    key = json.dumps([detector.name, image_size, video, sequence.length, variant, code])
     path = cache / f"{sequence.name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
     if path.is_file():
         try:
@@ -137,8 +140,10 @@ def cached_detections(
     parts: list[Detections] = []
     counts: list[int] = []
     started = time.process_time()
+    view, camera = DetectorView(detector), CameraMotion()
     for frame in sequence.frames():
-        parts.append(detector.detect(frame, LEAST_CONFIDENCE, image_size))
+        view.push(frame, camera.update(frame.image).matrix)
+        parts.append(view.detect(LEAST_CONFIDENCE, image_size))
         counts.append(len(parts[-1]))
         progress(len(counts))
     cached = CachedDetections(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.geometry import FloatArray, as_boxes, small_target_similarity
 
 with contextlib.redirect_stdout(io.StringIO()):
     from trackeval.datasets._base_dataset import _BaseDataset
@@ -96,30 +96,6 @@ class Score:
     metrics: dict[str, float]
     hota_over_alpha: list[float]
     raw: dict[str, Raw]
-
-
-def small_target_similarity(first: FloatArray, second: FloatArray) -> npt.NDArray[np.float64]:
-    """Similarity for tiny boxes in [0, 1]: exp(-d / s), where d is the Wasserstein distance of the boxes' Gaussians.
-
-    After Wang et al. 2021 (normalised Gaussian Wasserstein distance), with their constant replaced by the size of the
-    pair, so that the measure does not depend on resolution: s = 0.7 times the mean of the geometric mean sides, at
-    least 4 pixels. It is 0.5 where equal boxes are off by half their size, or where concentric boxes differ by a
-    factor of about 2 in size.
-
-    Args:
-        first: float32 (N, 4), xyxy pixels.
-        second: float32 (M, 4), xyxy pixels.
-
-    Returns:
-        float64 (N, M).
-    """
-    sizes_a, sizes_b = box_sizes(first).astype(np.float64), box_sizes(second).astype(np.float64)
-    shift = box_centers(first)[:, None].astype(np.float64) - box_centers(second)[None]
-    spread = (sizes_a[:, None] - sizes_b[None]) / 2
-    distance = np.sqrt((shift**2).sum(axis=2) + (spread**2).sum(axis=2))
-    side_a, side_b = np.sqrt(sizes_a.prod(axis=1)), np.sqrt(sizes_b.prod(axis=1))
-    scale = 0.7 * np.maximum((side_a[:, None] + side_b[None]) / 2, 4.0)
-    return np.exp(-distance / scale)
 
 
 def score_sequence(

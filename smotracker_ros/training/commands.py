@@ -26,18 +26,18 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 def train_detector(
     data: Data,
     output: Output = Path("runs/detector"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the crops.")] = 8,
-    side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 160,
-    visible_scales: Annotated[tuple[float, float], typer.Option(help="Scales of visible-light frames.")] = (0.5, 0.9),
-    infrared_scales: Annotated[tuple[float, float], typer.Option(help="Scales of infrared frames.")] = (1.0, 1.6),
-    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame gives a crop.")] = 12,
-    empty_share: Annotated[float, typer.Option(min=0, max=1, help="Share of crops placed anywhere.")] = 0.12,
-    paste_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of crops that get targets of other clips (copy-paste).")
-    ] = 0.0,
-    degraded_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of crops with motion blur, and of those with noise.")
-    ] = 0.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the crops.")] = 5,
+    side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 192,
+    visible_scales: Annotated[tuple[float, float], typer.Option(help="Scales of visible-light frames.")] = (0.5, 1.3),
+    infrared_scales: Annotated[tuple[float, float], typer.Option(help="Scales of infrared frames.")] = (0.9, 2.4),
+    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame gives a crop.")] = 8,
+    rendered: Annotated[
+        int, typer.Option(min=0, help="Crops of rendered backgrounds beside those of the clips.")
+    ] = 2000,
+    empty_share: Annotated[float, typer.Option(min=0, max=1, help="Share of crops placed anywhere.")] = 0.15,
+    put_in_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of crops that get targets of other clips, or rendered ones.")
+    ] = 0.45,
     hard_negatives: Annotated[
         Path | None, typer.Option(help="Checkpoint whose false boxes on the training clips become crops.")
     ] = None,
@@ -46,7 +46,7 @@ def train_detector(
     start: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
     threads: Threads = 2,
 ) -> None:
-    """Train a YOLOv10n on crops of real clips."""
+    """Train a YOLOv10n on crops of real clips and rendered backgrounds, three moments each (motion stacks)."""
     from smotracker_ros.training.detector import DetectorTraining, export_detector, train_detector
     from smotracker_ros.training.detector_crops import CropSettings
 
@@ -56,15 +56,15 @@ def train_detector(
     crops = CropSettings(
         side=side,
         frame_step=frame_step,
+        rendered=rendered,
         empty_share=empty_share,
         visible_scales=visible_scales,
         infrared_scales=infrared_scales,
-        paste_share=paste_share,
-        degraded_share=degraded_share,
+        put_in_share=put_in_share,
         seed=seed,
     )
     result = output / "yolov10n.pt"
-    export_detector(train_detector(data, output, crops, training), result)
+    export_detector(train_detector(data, output, crops, training), result, crops.ages)
     typer.echo(result)
 
 

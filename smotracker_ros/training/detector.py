@@ -1,4 +1,4 @@
-"""Training of the embedded YOLOv10n on crops of real clips (:mod:`smotracker_ros.training.detector_crops`).
+"""Training of the embedded YOLOv10n on motion stacks (:mod:`smotracker_ros.training.detector_crops`).
 
 Training itself is ultralytics' own trainer, so the result is an ordinary ultralytics checkpoint.
 """
@@ -31,7 +31,7 @@ class DetectorTraining:
         hard_negatives: checkpoint whose false boxes on the training clips become crops; None: none.
     """
 
-    epochs: int = 8
+    epochs: int = 5
     batch: int = 16
     learning_rate: float = 0.002
     threads: int = 2
@@ -107,9 +107,10 @@ def train_detector(
         translate=0.1,
         fliplr=0.5,
         degrees=5.0,
-        hsv_h=0.05,
-        hsv_s=0.6,
-        hsv_v=0.5,
+        # the channels are moments, not colours: only their common brightness may change
+        hsv_h=0.0,
+        hsv_s=0.0,
+        hsv_v=0.25,
         cache="ram",
         workers=1,
         val=False,
@@ -125,14 +126,15 @@ def train_detector(
     return final
 
 
-def export_detector(checkpoint: Path, output: Path) -> None:
+def export_detector(checkpoint: Path, output: Path, ages: tuple[float, ...] = CropSettings().ages) -> None:
     """Reduce an ultralytics checkpoint to what inference needs, in half precision and ultralytics' own format.
 
-    Optimizer, results and the training machine's paths go.
+    Optimizer, results and the training machine's paths go. The entry `smotracker` says what the detector expects.
 
     Args:
         checkpoint: `.pt` file of the training.
         output: `.pt` file to write.
+        ages: seconds before the newest of the older pictures that the detector was trained on.
     """
     import torch
 
@@ -146,4 +148,6 @@ def export_detector(checkpoint: Path, output: Path) -> None:
     model.yaml = {**model.yaml, "yaml_file": "yolov10n.yaml"}
     for parameter in model.parameters():
         parameter.requires_grad = False
-    torch.save({"model": model, "train_args": kept, "epoch": -1, "version": content.get("version")}, output)
+    facts = {"motion_seconds": list(ages)}
+    version = content.get("version")
+    torch.save({"model": model, "train_args": kept, "epoch": -1, "version": version, "smotracker": facts}, output)
