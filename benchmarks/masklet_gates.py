@@ -113,7 +113,7 @@ class _Flights:
 
     def step(self, frame: Frame, seconds: float) -> dict[int, FloatArray | None]:
         """Tight boxes of all targets in the next frame."""
-        shift = self._camera.update(frame.image)
+        shift = self._camera.update(frame.image, seconds)
         self._crossings.predict(shift, seconds)
         for target in self._targets.values():
             if target.seconds_unseen > LONGEST_FLIGHT:

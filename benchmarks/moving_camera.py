@@ -96,7 +96,7 @@ def measure(clip: Clip, motion: Motion, frames: int) -> tuple[npt.NDArray[np.int
             break
         x, y, scale = motion(index, generator)
         seen, matrix = _view(image, (x, y), scale)
-        said.append(camera.update(seen).matrix)
+        said.append(camera.update(seen, 1 / clip.fps).matrix)
         true.append(matrix)
         tracks = tracker.update(Frame(seen, round(index / clip.fps * 1e9), index)).reported
         truth = _moved(clip.labels[index].boxes, matrix)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes
+from smotracker_ros.geometry import BoolArray, FloatArray, as_boxes
 
 # Corners are searched in an image of about this width: enough for a tenth of a pixel, and cheap
 _WORKING_WIDTH = 320
 _LEAST_INLIERS = 12
+_LEAST_AGREEING = 0.4
+# Corners are taken from each cell of so many columns and rows: text burnt in has the strongest of all in one place
+_CELLS = (6, 4)
+_CORNERS_PER_CELL = 8
+# Side in pixels of the blocks that vote on which of two motions is the camera's, and the mean grey levels by which one
+# must explain a block better to have its vote
+_BLOCK, _VOTE = 16, 0.7
+# Side in pixels of the surroundings that structures are compared with; what is coarser is shading
+_FINE = 9
+# Blocks for the moving part of the picture, for each block that stands: overlays may have more structure than the sky
+# and ground behind them, but what flies or drives through a picture that stands covers far less of it
+_LEAST_VOTES = 0.5
+# Seconds for which a corner that was burnt in is none of the scene's
+_BURNT_SECONDS = 10.0
+# Shares of the picture's width per second: what moves more slowly behind things that stand is clouds, not a pan
+_SLOWEST_PAN = 0.05
 # Smaller eigenvalue of a corner's gradients, as OpenCV scales it: video noise in a plain sky has a sixth of it, the
 # faintest clouds that hold have five times as much
 _LEAST_CORNER = 1e-4
@@ -83,18 +100,23 @@ class _Key:
         picture: uint8 grey.
         corners: float32 (N, 1, 2), pixels.
         pose: of the latest frame.
+        seconds: its age.
         frames: in which its corners have been found.
         first: corners that were found in the first of them.
+        burnt: corners that the latest frame has shown to be burnt into the picture, float32 (N, 2), pixels.
     """
 
     picture: UInt8Image
     corners: FloatArray
     pose: _Pose = _Pose(np.eye(3), 0.0, 0)
+    seconds: float = 0.0
     frames: int = 0
     first: int = 0
+    burnt: FloatArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
 
-    def follow(self, picture: UInt8Image) -> bool:
-        """Take the pose of the next frame; False if another key frame is needed."""
+    def follow(self, picture: UInt8Image, seconds: float) -> bool:
+        """Take the pose of the next frame, so many seconds later; False if another key frame is needed."""
+        self.seconds += seconds
         if self.frames >= _KEY_FRAMES:
             return False
         pose = self._find(picture)
@@ -120,18 +142,79 @@ class _Key:
             maxLevel=3,
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
-        good = found.ravel() == 1
-        if good.sum() < _LEAST_INLIERS:
+        good = np.flatnonzero(found.ravel() == 1)
+        start, end = self.corners[good, 0], moved[good, 0]
+        fit = _fit(start, end)
+        if fit is not None and _stands(fit.matrix, start):
+            rest = ~fit.held
+            other = _fit(start[rest], end[rest])
+            if other is not None and self._pans(other, start[rest]) and self._is_cameras(
+                other.matrix, fit.matrix, picture
+            ):
+                # the picture moves, and what stands is burnt into it: it tells nothing of the camera from now on
+                self.burnt = start[fit.held]
+                self.corners = self.corners[np.setdiff1d(np.arange(len(self.corners)), good[fit.held])]
+                self.first = int(other.held.sum())
+                fit, start, end = other, start[rest], end[rest]
+        if fit is None:
             return None
-        matrix, inliers = cv2.estimateAffinePartial2D(
-            self.corners[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=1.0
-        )
-        if matrix is None or inliers is None or inliers.sum() < max(_LEAST_INLIERS, 0.4 * good.sum()):
-            return None
-        held = inliers.ravel() == 1
-        left_over = moved[good][held, 0] - self.corners[good][held, 0] @ matrix[:, :2].T - matrix[:, 2]
-        error = _LEVERAGE * float(np.sqrt(np.mean(left_over**2) / held.sum()))
-        return _Pose(np.vstack([matrix, [0, 0, 1]]), error, int(held.sum()))
+        held = int(fit.held.sum())
+        left_over = end[fit.held] - start[fit.held] @ fit.matrix[:, :2].T - fit.matrix[:, 2]
+        error = _LEVERAGE * float(np.sqrt(np.mean(left_over**2) / held))
+        return _Pose(np.vstack([fit.matrix, [0, 0, 1]]), error, held)
+
+    def _pans(self, fit: _Fit, start: FloatArray) -> bool:
+        """Whether a motion since the key frame is fast enough for a camera's."""
+        moved = start @ fit.matrix[:, :2].T + fit.matrix[:, 2] - start
+        distance = float(np.median(np.linalg.norm(moved, axis=1)))
+        return distance >= _SLOWEST_PAN * self.picture.shape[1] * self.seconds
+
+    def _is_cameras(
+        self, matrix: npt.NDArray[np.float64], other: npt.NDArray[np.float64], picture: UInt8Image
+    ) -> bool:
+        """Whether the first motion is the camera's, although another part of the picture has moved by the second.
+
+        Corners do not tell: text has more of them than a wood. So the blocks of the picture vote, each for the motion
+        by which the key frame resembles it better, brightness apart: the lens's shading stands as text does.
+        """
+        size = picture.shape[1], picture.shape[0]
+        before, now = (image - cv2.blur(image, (_FINE, _FINE)) for image in np.float32([self.picture, picture]))
+        seen = np.ones(picture.shape, dtype=np.float32)
+        wrong = np.zeros(picture.shape, dtype=np.float32)
+        for motion, sign in ((matrix, -1), (other, 1)):
+            wrong += sign * np.abs(cv2.warpAffine(before, motion, size) - now)
+            seen = np.minimum(seen, cv2.warpAffine(np.ones_like(seen), motion, size))
+        blocks = max(size[0] // _BLOCK, 1), max(size[1] // _BLOCK, 1)
+        votes = cv2.resize(wrong * (seen == 1), blocks, interpolation=cv2.INTER_AREA)
+        return int(np.count_nonzero(votes > _VOTE)) > _LEAST_VOTES * int(np.count_nonzero(votes < -_VOTE))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A similarity that many points agree on.
+
+    Attributes:
+        matrix: float64 (2, 3).
+        held: bool, which of the points agree.
+    """
+
+    matrix: npt.NDArray[np.float64]
+    held: npt.NDArray[np.bool_]
+
+
+def _fit(start: FloatArray, end: FloatArray) -> _Fit | None:
+    """Robust similarity between points (N, 2); None if too few agree."""
+    if len(start) < _LEAST_INLIERS:
+        return None
+    matrix, inliers = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=1.0)
+    if matrix is None or inliers is None or inliers.sum() < max(_LEAST_INLIERS, _LEAST_AGREEING * len(start)):
+        return None
+    return _Fit(matrix, inliers.ravel() == 1)
+
+
+def _stands(matrix: npt.NDArray[np.float64], points: FloatArray) -> bool:
+    """Whether a motion leaves all points within a pixel of where they are."""
+    return bool(np.abs(points @ matrix[:, :2].T + matrix[:, 2] - points).max() < 1.0)
 
 
 class CameraMotion:
@@ -145,17 +228,22 @@ class CameraMotion:
         self._key: _Key | None = None
         self._previous: UInt8Image | None = None
         self._boxes: FloatArray = as_boxes([])
+        self._fixed: BoolArray | None = None
+        self._seconds = 0.0
+        self._burnt_until: FloatArray | None = None
 
     def reset(self) -> None:
         """Forget the previous frames."""
         self._key, self._previous = None, None
-        self._boxes = as_boxes([])
+        self._boxes, self._fixed = as_boxes([]), None
+        self._burnt_until = None
 
-    def update(self, image: UInt8Image) -> CameraShift:
+    def update(self, image: UInt8Image, seconds: float) -> CameraShift:
         """Motion since the previous call.
 
         Args:
             image: uint8 RGB (height, width, 3).
+            seconds: time since the previous image.
         """
         scale = min(1.0, _WORKING_WIDTH / image.shape[1])
         if scale * min(image.shape[:2]) < 1:  # a strip that nothing would be left of
@@ -163,28 +251,36 @@ class CameraMotion:
             return STILL
         grey = shrink(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8), scale)
         previous, self._previous = self._previous, grey
+        self._seconds += seconds
         if previous is None or previous.shape != grey.shape:
             self._key = None
             return STILL
-        shift = self._compare(grey, scale)
+        shift = self._compare(grey, scale, seconds)
         if shift is None:
             self._key = self._new_key(previous, scale)
-            shift = self._compare(grey, scale)
+            shift = self._compare(grey, scale, seconds)
         if shift is None:
             self._key = None
             return STILL
         return shift
 
-    def exclude(self, boxes: npt.ArrayLike) -> None:
-        """Tell where targets are in the frame just given, xyxy pixels (N, 4): their corners are not background."""
-        self._boxes = as_boxes(boxes)
+    def exclude(self, boxes: npt.ArrayLike, fixed: BoolArray | None = None) -> None:
+        """Tell what is not background in the frame just given.
 
-    def _compare(self, picture: UInt8Image, scale: float) -> CameraShift | None:
+        Args:
+            boxes: where targets are, xyxy pixels (N, 4).
+            fixed: what is burnt into the image, bool (h, w) at any size that covers the frame; None: nothing is known.
+        """
+        self._boxes, self._fixed = as_boxes(boxes), fixed
+
+    def _compare(self, picture: UInt8Image, scale: float, seconds: float) -> CameraShift | None:
         """Motion since the previous frame, by the key frame; None if that does not tell."""
         if self._key is None:
             return None
         last = self._key.pose
-        if not self._key.follow(picture):
+        followed = self._key.follow(picture, seconds)
+        self._note_burnt(self._key.burnt, picture.shape)
+        if not followed:
             return None
         pose = self._key.pose
         matrix = pose.matrix @ np.linalg.inv(last.matrix)
@@ -195,17 +291,49 @@ class CameraMotion:
         matrix[:2, 2] /= scale
         return CameraShift(matrix[:2], True, error)
 
+    def _note_burnt(self, corners: FloatArray, shape: tuple[int, ...]) -> None:
+        """Remember where corners were burnt in, for the key frames to come."""
+        if not len(corners):
+            return
+        if self._burnt_until is None or self._burnt_until.shape != shape:
+            self._burnt_until = np.zeros(shape, dtype=np.float32)
+        for x, y in np.rint(corners).astype(int).tolist():
+            place = (slice(max(y - 4, 0), y + 5), slice(max(x - 4, 0), x + 5))
+            self._burnt_until[place] = self._seconds + _BURNT_SECONDS
+
     def _new_key(self, picture: UInt8Image, scale: float) -> _Key | None:
         free = np.full(picture.shape, 255, dtype=np.uint8)
         for x1, y1, x2, y2 in np.round(self._boxes * scale).astype(int):
             free[max(y1 - 2, 0) : y2 + 2, max(x1 - 2, 0) : x2 + 2] = 0
-        found = cv2.goodFeaturesToTrack(picture, 120, 0.02, 7, mask=free)
-        if found is None:
+        if self._burnt_until is not None and self._burnt_until.shape == picture.shape:
+            free[self._burnt_until > self._seconds] = 0
+        if self._fixed is not None:
+            fixed = cv2.resize(self._fixed.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_AREA)
+            free[cv2.dilate(fixed, np.ones((3, 3), dtype=np.uint8)) > 0] = 0
+        corners = _spread_corners(picture, free)
+        if not len(corners):
             return None
-        corners = np.asarray(found, dtype=np.float32)
         columns, rows = corners[:, 0].astype(int).T
         corners = corners[cv2.cornerMinEigenVal(picture, 3)[rows, columns] >= _LEAST_CORNER]
         return _Key(picture, corners) if len(corners) >= _LEAST_INLIERS else None
+
+
+def _spread_corners(picture: UInt8Image, free: UInt8Image) -> FloatArray:
+    """Corners of all cells of a grey picture where `free` is set, float32 (N, 1, 2), pixels."""
+    parts = []
+    columns, rows = (np.linspace(0, side, count + 1).astype(int) for side, count in zip(picture.shape[::-1], _CELLS))
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            mask = np.zeros_like(free)
+            mask[top:bottom, left:right] = free[top:bottom, left:right]
+            cell = (slice(max(top - 4, 0), bottom + 4), slice(max(left - 4, 0), right + 4))
+            part = np.ascontiguousarray(picture[cell]), np.ascontiguousarray(mask[cell])
+            if min(part[0].shape) < 8:
+                continue
+            found = cv2.goodFeaturesToTrack(part[0], _CORNERS_PER_CELL, 0.003, 7, mask=part[1])
+            if found is not None:
+                parts.append(found + np.float32([max(left - 4, 0), max(top - 4, 0)]))
+    return np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, 1, 2), dtype=np.float32)
 
 
 def _scale(matrix: npt.NDArray[np.float64]) -> float:

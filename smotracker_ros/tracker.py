@@ -154,7 +154,7 @@ class SmoTracker:
         self._clips.advance(self._settings)
         self.frames += 1
 
-        shift = self._camera.update(frame.image)
+        shift = self._camera.update(frame.image, passed)
         self._view.push(frame, shift.matrix)
         self._clutter.predict(shift)
         self._crossings.predict(shift, seconds)

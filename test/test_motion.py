@@ -24,8 +24,8 @@ def test_a_pan_is_measured(shift: tuple[float, float]) -> None:
     world = _texture()
     first = np.float64([[1, 0, -60], [0, 1, -50]])
     second = first + np.float64([[0, 0, shift[0]], [0, 0, shift[1]]])
-    assert not camera.update(_view(world, first)).measured
-    found = camera.update(_view(world, second))
+    assert not camera.update(_view(world, first), 1 / 30).measured
+    found = camera.update(_view(world, second), 1 / 30)
     assert found.measured
     np.testing.assert_allclose(found.move([[100, 100]])[0], np.float32([100, 100]) + shift, atol=0.5)
 
@@ -33,16 +33,16 @@ def test_a_pan_is_measured(shift: tuple[float, float]) -> None:
 def test_a_zoom_is_measured() -> None:
     camera = CameraMotion()
     world = _texture()
-    camera.update(_view(world, np.float64([[1, 0, -60], [0, 1, -50]])))
-    found = camera.update(_view(world, np.float64([[1.05, 0, -60], [0, 1.05, -50]])))
+    camera.update(_view(world, np.float64([[1, 0, -60], [0, 1, -50]])), 1 / 30)
+    found = camera.update(_view(world, np.float64([[1.05, 0, -60], [0, 1.05, -50]])), 1 / 30)
     assert found.zoom == pytest.approx(1.05, abs=0.01)
 
 
 def test_a_plain_sky_gives_no_hold() -> None:
     camera = CameraMotion()
     sky = np.full((480, 640, 3), 120, dtype=np.uint8)
-    camera.update(sky)
-    assert camera.update(sky) is STILL
+    camera.update(sky, 1 / 30)
+    assert camera.update(sky, 1 / 30) is STILL
 
 
 def test_video_noise_in_a_plain_sky_gives_no_hold() -> None:
@@ -55,7 +55,7 @@ def test_video_noise_in_a_plain_sky_gives_no_hold() -> None:
         noise[renewed] = generator.normal(0, 1.0, (int(renewed.sum()), 8, 8))
         sky = 120 + noise.transpose(0, 2, 1, 3).reshape(240, 320)
         image = np.repeat(np.clip(np.round(sky), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-        measured.append(camera.update(image).measured)
+        measured.append(camera.update(image, 1 / 30).measured)
     assert not any(measured)
 
 
@@ -66,7 +66,7 @@ def test_a_moving_target_is_not_camera_motion() -> None:
     for step in range(3):
         image = sky.copy()
         image[100:180, 100 + 9 * step : 180 + 9 * step] = texture
-        assert not camera.update(image).measured
+        assert not camera.update(image, 1 / 30).measured
         camera.exclude([[95 + 9 * step, 95, 185 + 9 * step, 185]])
 
 
@@ -89,7 +89,7 @@ def test_the_stated_errors_of_a_shake_add_up_to_about_the_real_one(noise: float)
         offset = generator.uniform(-10, 10, 2)
         view = _view(world, np.float64([[1, 0, -60 + offset[0]], [0, 1, -50 + offset[1]]]))
         view = np.clip(view + generator.normal(0, noise, view.shape), 0, 255).astype(np.uint8)
-        found = camera.update(view)
+        found = camera.update(view, 1 / 30)
         if not index:
             start = offset
             continue
@@ -111,7 +111,7 @@ def test_errors_do_not_add_up_from_frame_to_frame(zoom: float) -> None:
         step = np.array([-60.0 + 0.3 * index, -50.0])
         view = _view(world, np.float64([[scale, 0, step[0]], [0, scale, step[1]]]))
         view = np.clip(view + generator.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
-        found = camera.update(view)
+        found = camera.update(view, 1 / 30)
         if index:
             point = found.move(point)
     expected = np.array([160.0, 130.0]) * scale + step
@@ -123,11 +123,11 @@ def test_a_frame_that_shows_something_else_starts_anew() -> None:
     camera, world = CameraMotion(), _texture()
     views = [_view(world, np.float64([[1, 0, -60 - 4 * index], [0, 1, -50]])) for index in range(6)]
     for view in views[:3]:
-        camera.update(view)
-    assert not camera.update(np.ascontiguousarray(views[0][::-1, ::-1])).measured
-    camera.update(views[3])
+        camera.update(view, 1 / 30)
+    assert not camera.update(np.ascontiguousarray(views[0][::-1, ::-1]), 1 / 30).measured
+    camera.update(views[3], 1 / 30)
     for view in views[4:]:
-        found = camera.update(view)
+        found = camera.update(view, 1 / 30)
         assert found.measured
         np.testing.assert_allclose(found.move([[100, 100]])[0], [96, 100], atol=0.3)
 
@@ -168,7 +168,7 @@ def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
     motion = CameraMotion()
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
     for _ in range(2):
-        np.testing.assert_array_equal(motion.update(image).matrix, STILL.matrix)
+        np.testing.assert_array_equal(motion.update(image, 1 / 30).matrix, STILL.matrix)
 
 
 @pytest.mark.parametrize("shape", [(720, 1280), (1080, 1920), (513, 641), (512, 640), (100, 5000), (2, 900)])

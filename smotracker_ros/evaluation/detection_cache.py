@@ -141,8 +141,11 @@ def cached_detections(
     counts: list[int] = []
     started = time.process_time()
     view, camera = DetectorView(detector), CameraMotion()
+    before: int | None = None
     for frame in sequence.frames():
-        view.push(frame, camera.update(frame.image).matrix)
+        seconds = 0.0 if before is None else max(frame.timestamp_ns - before, 0) / 1e9
+        before = frame.timestamp_ns
+        view.push(frame, camera.update(frame.image, seconds).matrix)
         parts.append(view.detect(LEAST_CONFIDENCE, image_size))
         counts.append(len(parts[-1]))
         progress(len(counts))

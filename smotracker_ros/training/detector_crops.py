@@ -154,7 +154,7 @@ class _Film:
         camera = CameraMotion()
         for _, image in clip.images():
             pictures.append(np.asarray(cv2.transform(image, weights[None].astype(np.float32)), dtype=np.uint8))
-            step_matrix = np.vstack([camera.update(image).matrix, [0, 0, 1]])
+            step_matrix = np.vstack([camera.update(image, 1 / clip.fps).matrix, [0, 0, 1]])
             poses.append(step_matrix @ poses[-1] if poses else np.eye(3))
         used = range(int(generator.integers(step)), len(pictures), step)
         return _Film(clip, pictures, poses, tighten(clip, {index: pictures[index] for index in used}))

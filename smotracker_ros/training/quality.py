@@ -74,7 +74,7 @@ def detector_quality(
         images, truths, results = rows["infrared" if clip.name.startswith(("IR", "CIR")) else "visible"]
         view, camera = DetectorView(detector), CameraMotion()
         for index, image in clip.images():
-            view.push(Frame(image, round(index / clip.fps * 1e9), index), camera.update(image).matrix)
+            view.push(Frame(image, round(index / clip.fps * 1e9), index), camera.update(image, 1 / clip.fps).matrix)
             if index % frame_step:
                 continue
             number += 1

@@ -1,0 +1,138 @@
+"""What keeps its place in the image while the camera moves: burnt-in text, reticles, dead pixels, dirt on the lens.
+
+The scene slides through the image when the camera pans, zooms or shakes; what is burnt in does not. So a place belongs
+to an overlay if its edges stay the same, to the pixel, while the scene behind it has moved on. A target that a pan
+keeps in the middle of the image wobbles by a pixel or two and turns, and its edges do not stay the same.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from smotracker_ros.frames import UInt8Image
+from smotracker_ros.geometry import FloatArray, as_boxes
+
+# Width in pixels at which pictures are compared, larger ones are reduced: strokes of text are still seen
+_WORKING_WIDTH = 640
+# Pixels that the scene must have moved since the last comparison; less, and its own edges seem to stay
+_LEAST_STEP = 3.0
+# Comparisons, and seconds between the first and the last of them, after which a place can be judged
+_LEAST_COUNT, _LEAST_SECONDS = 5, 0.6
+# Seconds after which a comparison weighs little: an overlay that has gone is forgotten
+_MEMORY_SECONDS = 4.0
+# Share of the gradient's mean square that its squared mean must have: 1 for edges that never change
+_LEAST_SAMENESS = 0.85
+# Grey levels per pixel: weaker edges are noise, or come and go with compression
+_LEAST_EDGE = 8.0
+# Pixels by which letters are joined, so that a digit that changes belongs to the text round it
+_JOIN = 7
+# Share of a box that must lie on fixed places
+_LEAST_COVER = 0.5
+
+
+class ImageFixed:
+    """Learns from a stream which places of the image are fixed, and tells which boxes lie on them."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._moved = np.eye(3)
+        self._sum: npt.NDArray[np.float32] | None = None
+        self._square = self._weight = self._count = self._since = np.zeros((0, 0), dtype=np.float32)
+        self._seconds = 0.0
+        self._last = 0.0
+        self._mask: npt.NDArray[np.uint8] | None = None
+        self._scale = 1.0
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Fixed places, bool (height, width) at the working size; None while nothing is known."""
+        return None if self._mask is None else self._mask > 0
+
+    def update(self, image: UInt8Image, shift: npt.NDArray[np.float64], seconds: float) -> None:
+        """Look at the next frame.
+
+        Args:
+            image: uint8 RGB (height, width, 3).
+            shift: the camera's motion, (2, 3): maps pixels of the previous frame to those of this one.
+            seconds: time since the previous frame.
+        """
+        self._seconds += seconds
+        scale = min(1.0, _WORKING_WIDTH / image.shape[1])
+        size = (max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1))
+        if self._sum is None or self._sum.shape[:2] != size[::-1]:
+            self.reset()
+            self._sum = np.zeros((size[1], size[0], 2), dtype=np.float32)
+            self._square, self._weight, self._count, self._since = (
+                np.zeros(size[::-1], dtype=np.float32) for _ in range(4)
+            )
+            self._scale = scale
+        step = np.vstack([shift, [0, 0, 1]])
+        step[:2, 2] *= scale
+        self._moved = step @ self._moved
+        far = self._distances(size) >= _LEAST_STEP
+        if not far.any():
+            return
+        self._moved = np.eye(3)
+        self._compare(image, size, far)
+        self._judge()
+
+    def covers(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which boxes lie on fixed places with half of their area, bool (N,).
+
+        Args:
+            boxes: (N, 4), xyxy pixels of the frames.
+        """
+        boxes = as_boxes(boxes)
+        if self._mask is None or not len(boxes):
+            return np.zeros(len(boxes), dtype=np.bool_)
+        return np.array([self._share(box) >= _LEAST_COVER for box in boxes * np.float32(self._scale)], dtype=np.bool_)
+
+    def _share(self, box: FloatArray) -> float:
+        assert self._mask is not None
+        height, width = self._mask.shape
+        x1, y1 = int(np.clip(np.floor(box[0]), 0, width - 1)), int(np.clip(np.floor(box[1]), 0, height - 1))
+        x2, y2 = int(np.clip(np.ceil(box[2]), x1 + 1, width)), int(np.clip(np.ceil(box[3]), y1 + 1, height))
+        return float(self._mask[y1:y2, x1:x2].mean())
+
+    def _distances(self, size: tuple[int, int]) -> FloatArray:
+        """Pixels by which the scene has moved since the last comparison, float32 (height, width)."""
+        columns, rows = np.meshgrid(np.linspace(0, size[0] - 1, 9), np.linspace(0, size[1] - 1, 9))
+        places = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
+        moved = places @ self._moved[:2].T - places[..., :2]
+        return np.asarray(cv2.resize(np.linalg.norm(moved, axis=-1).astype(np.float32), size))
+
+    def _compare(self, image: UInt8Image, size: tuple[int, int], far: npt.NDArray[np.bool_]) -> None:
+        """Add a frame's edges where the scene has moved on."""
+        assert self._sum is not None
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if grey.shape != size[::-1]:
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        gradient = np.dstack([cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.25) for axis in ((1, 0), (0, 1))])
+        kept = np.float32(np.exp(-(self._seconds - self._last) / _MEMORY_SECONDS))
+        self._last = self._seconds
+        new = far.astype(np.float32)
+        self._since = np.where(far & (self._count == 0), np.float32(self._seconds), self._since)
+        for total, value in ((self._square, (gradient**2).sum(axis=2)), (self._weight, 1.0), (self._count, 1.0)):
+            if total is not self._count:
+                total *= kept
+            total += new * value
+        self._sum *= kept
+        self._sum += gradient * new[..., None]
+
+    def _judge(self) -> None:
+        assert self._sum is not None
+        weight = np.maximum(self._weight, 1e-3)
+        mean = np.linalg.norm(self._sum, axis=2) / weight
+        sameness = mean**2 / np.maximum(self._square / weight, 1e-3)
+        known = (self._count >= _LEAST_COUNT) & (self._seconds - self._since >= _LEAST_SECONDS)
+        fixed = (known & (mean >= _LEAST_EDGE) & (sameness >= _LEAST_SAMENESS)).astype(np.uint8)
+        if not fixed.any():
+            self._mask = None
+            return
+        joined = cv2.morphologyEx(fixed, cv2.MORPH_CLOSE, np.ones((_JOIN, _JOIN), dtype=np.uint8))
+        self._mask = np.asarray(cv2.dilate(joined, np.ones((3, 3), dtype=np.uint8)))
