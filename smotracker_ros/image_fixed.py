@@ -26,6 +26,8 @@ _MEMORY_SECONDS = 4.0
 _LEAST_SAMENESS = 0.85
 # Grey levels per pixel: weaker edges are noise, or come and go with compression
 _LEAST_EDGE = 8.0
+# The same where edges change: only strong ones beside fixed places are taken, and so many strokes of five pixels far
+_LEAST_BUSY, _DIGITS = 16.0, 4
 # Pixels by which letters are joined, so that a digit that changes belongs to the text round it
 _JOIN = 7
 # Share of a box that must lie on fixed places
@@ -134,5 +136,9 @@ class ImageFixed:
         if not fixed.any():
             self._mask = None
             return
+        # digits change, but there is always something drawn at their place, beside what stays
+        busy = (known & (self._square >= _LEAST_BUSY**2 * weight)).astype(np.uint8)
+        for _ in range(_DIGITS):
+            fixed |= cv2.dilate(fixed, np.ones((3, 11), dtype=np.uint8)) & busy
         joined = cv2.morphologyEx(fixed, cv2.MORPH_CLOSE, np.ones((_JOIN, _JOIN), dtype=np.uint8))
         self._mask = np.asarray(cv2.dilate(joined, np.ones((3, 3), dtype=np.uint8)))
