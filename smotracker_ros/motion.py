@@ -152,7 +152,7 @@ class CameraMotion:
         self._boxes = as_boxes([])
 
     def update(self, image: UInt8Image) -> CameraShift:
-        """Motion since the previous call.
+        """Motion since the previous call that did not fail.
 
         Args:
             image: uint8 RGB (height, width, 3).
@@ -162,17 +162,15 @@ class CameraMotion:
             self.reset()
             return STILL
         grey = shrink(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8), scale)
-        previous, self._previous = self._previous, grey
-        if previous is None or previous.shape != grey.shape:
-            self._key = None
-            return STILL
-        shift = self._compare(grey, scale)
-        if shift is None:
-            self._key = self._new_key(previous, scale)
+        previous, shift = self._previous, None
+        if previous is not None and previous.shape == grey.shape:
             shift = self._compare(grey, scale)
+            if shift is None:
+                self._key = self._new_key(previous, scale)
+                shift = self._compare(grey, scale)
         if shift is None:
-            self._key = None
-            return STILL
+            self._key, shift = None, STILL
+        self._previous = grey
         return shift
 
     def exclude(self, boxes: npt.ArrayLike) -> None:

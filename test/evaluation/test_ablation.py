@@ -40,7 +40,8 @@ def _run(ablation: ModuleType, data: Path, output: Path, **parts: tuple[Any, str
     """Tracks of all variants, and when they were written, by name."""
     ablation.SETTINGS, ablation.PARTS = {"as shipped": {}}, parts
     ablation.main(data, output)
-    tracks = {name: ablation.plan_for(name, output).output / "tracks" / "y-smotracker" for name in ["as shipped", *parts]}
+    names = ["as shipped", *parts]
+    tracks = {name: ablation.plan_for(name, output).output / "tracks" / "y-smotracker" for name in names}
     files = {name: folder / "scene4.txt" for name, folder in tracks.items()}
     return {name: (file.read_text(), file.stat().st_mtime_ns) for name, file in files.items()}
 
