@@ -2,15 +2,20 @@
 
     python benchmarks/ablation.py --data DIR --output runs/ablation
 
-Writes ablation.md; tracks of finished variants are kept and not computed again.
+Writes ablation.md. Tracks of finished variants are kept under the variant's name and not computed again, unless its
+settings, the part that it replaces or the tracker have changed.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Annotated, Any
 
 import numpy as np
@@ -117,8 +122,8 @@ def main(
     """Compare variants of the tracker."""
     chosen = read_dataset(data, sequences=[name for name in sequences.split(",") if name] or None)
     rows: dict[str, Any] = {}
-    for number, (name, overrides) in enumerate([*SETTINGS.items(), *((name, {}) for name in PARTS)]):
-        plan = Plan(output / f"variant_{number:02d}", default_cache(), overrides)
+    for name in [*SETTINGS, *PARTS]:
+        plan = plan_for(name, output)
         if name in PARTS:
             with _without(*PARTS[name]):
                 rows[name] = track_all(plan, ["y-smotracker"], chosen, 1)["y-smotracker"]
@@ -126,6 +131,34 @@ def main(
             rows[name] = track_all(plan, ["y-smotracker"], chosen, 1)["y-smotracker"]
         (output / "ablation.md").write_text(table(rows, data.resolve().name, len(chosen)))
     print(table(rows, data.resolve().name, len(chosen)))
+
+
+def plan_for(name: str, output: Path) -> Plan:
+    """Where a variant's tracks lie, and what they depend on: its settings, or the part that it replaces."""
+    folder = output / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    variant = ""
+    if name in PARTS:
+        owner, attribute, replacement = PARTS[name]
+        content = f"{name} {owner.__name__}.{attribute} {_content(replacement)}"
+        variant = hashlib.sha256(content.encode()).hexdigest()
+    return Plan(folder, default_cache(), SETTINGS.get(name, {}), variant=variant)
+
+
+def _content(value: Any) -> str:
+    """A replacement in words that change with what it does: its code, and what it has been given."""
+    if isinstance(value, FunctionType):
+        given = [cell.cell_contents for cell in value.__closure__ or ()]
+        helpers = [value.__globals__.get(name) for name in value.__code__.co_names]
+        own = [item for item in helpers if isinstance(item, FunctionType) and item.__module__ == value.__module__]
+        return f"function({', '.join(map(_content, [value.__code__, value.__defaults__, *given, *own]))})"
+    if isinstance(value, CodeType):
+        constants = [_content(item) for item in value.co_consts]
+        return f"code({value.co_code.hex()}, {value.co_names}, {constants})"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return f"{type(value).__name__}({[_content(getattr(value, item.name)) for item in dataclasses.fields(value)]})"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_content, value))}]"
+    return repr(value)
 
 
 def table(rows: dict[str, Any], dataset: str, count: int) -> str:

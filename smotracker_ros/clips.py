@@ -18,7 +18,7 @@ class ClipSchedule:
     """Says where clips start.
 
     Attributes:
-        passes: detector passes so far.
+        passes: detector passes so far that were of use.
         turn: frames since a clip last came to its regular end.
     """
 
@@ -56,6 +56,12 @@ class ClipSchedule:
         self._since = 0
         self.passes += 1
         return True
+
+    def take_back(self) -> None:
+        """The pass of this frame has failed: the next frame starts a clip in its place."""
+        self._saved += 1.0
+        self._since = None
+        self.passes -= 1
 
     def _is_due(self, targets: Sequence[Target], settings: TrackerSettings, wanted: bool) -> bool:
         since = self._since

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -117,30 +117,26 @@ class CueBook:
         self._waiting.clear()
         self._since_cue.clear()
 
-    def advance(
-        self, frame: Frame, shift: CameraShift, targets: Mapping[int, Target], cues: Sequence[Cue]
-    ) -> list[DueCue]:
-        """Take the next frame and new cues.
+    def due(self, frame: Frame, targets: Mapping[int, Target], cues: Sequence[Cue]) -> list[DueCue]:
+        """Take new cues. Call it after :meth:`remember` of the same frame.
 
         Args:
             frame: the present frame.
-            shift: motion of the background that led to it.
             targets: live and lost targets, already moved on to this frame.
             cues: those that have come since the last frame.
 
         Returns:
             The cues whose frame has come, as they stand on the present frame.
         """
-        self._remember(frame, shift, targets)
         room = MOST_CUES - len(self._waiting)
         if len(cues) > room:
             self.counts["too many"] += len(cues) - room
-        present, self._waiting = [*self._waiting, *cues[:room]], []
+        waiting: list[Cue] = []
         due: list[DueCue] = []
-        for cue in present:
+        for cue in [*self._waiting, *cues[:room]]:
             ahead = cue.timestamp_ns - frame.timestamp_ns
             if 0 < ahead <= _LONGEST_WAIT_NS:
-                self._waiting.append(cue)
+                waiting.append(cue)
                 continue
             box = _usable_box(cue, frame)
             moment = self._moment_of(cue, frame)
@@ -158,7 +154,18 @@ class CueBook:
                     self.counts["used"] += 1  # a second opinion on what has just been started
                 else:
                     due.append(DueCue(cue, target_id, box))
+        self._waiting = waiting
         return due
+
+    def postpone(self, cues: Sequence[Cue], frame: Frame) -> None:
+        """Let cues wait for the next frame, as this one has failed before they were answered.
+
+        What they mean stays this frame's: on the next one they are late, and may be too late.
+        """
+        stamped = [replace(cue, timestamp_ns=cue.timestamp_ns or frame.timestamp_ns) for cue in cues]
+        room = MOST_CUES - len(self._waiting)
+        self.counts["too many"] += len(stamped[room:])
+        self._waiting += stamped[:room]
 
     @staticmethod
     def begin(identity: int, due: DueCue, appearance: FloatArray) -> Target:
@@ -212,8 +219,14 @@ class CueBook:
             if target.state is TrackState.TENTATIVE and believed:
                 target.state = TrackState.CONFIRMED
 
-    def _remember(self, frame: Frame, shift: CameraShift, targets: Mapping[int, Target]) -> None:
-        """Add the present frame to the history, and let go of what is too old."""
+    def remember(self, frame: Frame, shift: CameraShift, targets: Mapping[int, Target]) -> None:
+        """Add the present frame to the history, and let go of what is too old.
+
+        Args:
+            frame: the present frame.
+            shift: motion of the background that led to it.
+            targets: live and lost targets, already moved on to this frame.
+        """
         span = int(self.history_seconds * 1e9)
         if self._moments and frame.timestamp_ns <= self._moments[-1].timestamp_ns:
             self._moments.clear()

@@ -39,19 +39,31 @@ class Duplicates:
         self._frames = overlapping
 
     def merge(self, targets: Mapping[int, Target], unsettled: Collection[int]) -> None:
-        """After a detector pass, remove the younger of two masklets that have long lain on the same pixels.
+        """After a detector pass, remove one of each two masklets that have long lain on the same pixels.
 
         Two objects that cross are detected apart again; of two masklets on one object, only one gets the detection.
+        The one with the better claim to the object stays (:func:`_claim`), with the fewer misses of the two: whichever
+        of them the detector has found, it was this object.
 
         Args:
             targets: by id.
             unsettled: ids of targets in crossings that are under way.
         """
         for ids, frames in self._frames.items():
-            pair = [targets[identity] for identity in ids]
-            undetected = any(target.frames_since_detection > 0 for target in pair)
-            if any(identity in unsettled for identity in ids):
+            pair = sorted((targets[identity] for identity in ids), key=_claim)
+            if frames < _FRAMES or any(identity in unsettled for identity in ids):
                 continue
-            if undetected and frames >= _FRAMES and all(target.is_live for target in pair):
-                pair[0].misses = 0
-                pair[1].state = TrackState.REMOVED
+            undetected = any(target.frames_since_detection > 0 for target in pair)
+            if undetected and all(target.is_live for target in pair):
+                kept, removed = pair
+                kept.misses = min(kept.misses, removed.misses)
+                removed.state = TrackState.REMOVED
+
+
+def _claim(target: Target) -> tuple[bool, bool, bool, int]:
+    """Sorts by the claim to what is seen, the best first.
+
+    What is CONFIRMED goes before what is not, what this pass has detected before what it has not, what an external box
+    vouches for before what nobody does, and the older before the younger.
+    """
+    return target.state is not TrackState.CONFIRMED, target.frames_since_detection > 0, target.misses > 0, target.id

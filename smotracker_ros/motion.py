@@ -148,8 +148,10 @@ class _Key:
         if fit is not None and _stands(fit.matrix, start):
             rest = ~fit.held
             other = _fit(start[rest], end[rest])
-            if other is not None and self._pans(other, start[rest]) and self._is_cameras(
-                other.matrix, fit.matrix, picture
+            if (
+                other is not None
+                and self._pans(other, start[rest])
+                and self._is_cameras(other.matrix, fit.matrix, picture)
             ):
                 # the picture moves, and what stands is burnt into it: it tells nothing of the camera from now on
                 self.burnt = start[fit.held]
@@ -169,9 +171,7 @@ class _Key:
         distance = float(np.median(np.linalg.norm(moved, axis=1)))
         return distance >= _SLOWEST_PAN * self.picture.shape[1] * self.seconds
 
-    def _is_cameras(
-        self, matrix: npt.NDArray[np.float64], other: npt.NDArray[np.float64], picture: UInt8Image
-    ) -> bool:
+    def _is_cameras(self, matrix: npt.NDArray[np.float64], other: npt.NDArray[np.float64], picture: UInt8Image) -> bool:
         """Whether the first motion is the camera's, although another part of the picture has moved by the second.
 
         Corners do not tell: text has more of them than a wood. So the blocks of the picture vote, each for the motion
@@ -239,7 +239,7 @@ class CameraMotion:
         self._burnt_until = None
 
     def update(self, image: UInt8Image, seconds: float) -> CameraShift:
-        """Motion since the previous call.
+        """Motion since the previous call that did not fail.
 
         Args:
             image: uint8 RGB (height, width, 3).
@@ -250,18 +250,16 @@ class CameraMotion:
             self.reset()
             return STILL
         grey = shrink(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8), scale)
-        previous, self._previous = self._previous, grey
         self._seconds += seconds
-        if previous is None or previous.shape != grey.shape:
-            self._key = None
-            return STILL
-        shift = self._compare(grey, scale, seconds)
-        if shift is None:
-            self._key = self._new_key(previous, scale)
+        previous, shift = self._previous, None
+        if previous is not None and previous.shape == grey.shape:
             shift = self._compare(grey, scale, seconds)
+            if shift is None:
+                self._key = self._new_key(previous, scale)
+                shift = self._compare(grey, scale, seconds)
         if shift is None:
-            self._key = None
-            return STILL
+            self._key, shift = None, STILL
+        self._previous = grey
         return shift
 
     def exclude(self, boxes: npt.ArrayLike, fixed: BoolArray | None = None) -> None:

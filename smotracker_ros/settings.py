@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smotracker_ros.ignore_mask import IgnoreMask, IgnoreMaskError
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.prompts import prompt_phrases
 
@@ -259,6 +260,10 @@ class TrackerSettings:
         maximum=20.0,
     )
     score_slope: float = _setting(1.0, "See score_offset.", minimum=0.0, maximum=20.0)
+    ignore_mask: str = _setting(
+        "",
+        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
+    )
     box_convention: str = _setting(
         "detector",
         "Reported boxes: as loose as the detector's, or tight round the mask.",
@@ -268,6 +273,10 @@ class TrackerSettings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             check_setting(field, getattr(self, field.name))
+        try:
+            IgnoreMask.load(self.ignore_mask)
+        except IgnoreMaskError as error:
+            raise SettingsError(str(error)) from error
         if not prompt_phrases(self.prompt) or len(self.prompt) > _LONGEST_PROMPT:
             raise SettingsError(
                 f"prompt must name what to look for in at most {_LONGEST_PROMPT} characters, such as 'drone . bird .', "

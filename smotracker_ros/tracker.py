@@ -8,27 +8,26 @@ import numpy as np
 
 from smotracker_ros.association.cues import Side, appearance_matters
 from smotracker_ros.association.resolve import associate
+from smotracker_ros.background import Background
 from smotracker_ros.clips import ClipSchedule
 from smotracker_ros.clutter import ClutterMap, Landmark
 from smotracker_ros.crossings import Crossings
-from smotracker_ros.cues import Cue, CueBook, DueCue
+from smotracker_ros.cues import Cue, CueBook
 from smotracker_ros.detection import Detections, Detector, PromptedDetector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.duplicates import Duplicates
 from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou, pairwise_overlap
+from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.gliding import Gliding
 from smotracker_ros.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
-from smotracker_ros.motion import CameraMotion
+from smotracker_ros.population import Population
 from smotracker_ros.rivals import Rivals, lies_on_any, show_several
 from smotracker_ros.settings import TrackerSettings
 from smotracker_ros.target import Target, box_margins
 from smotracker_ros.tracks import Tracks, TrackState
 
-# A masklet out of sight this long, in seconds, is lost
-_UNSEEN_LIMIT = 0.7
 # Overlap from which a detection says that a masklet has drifted
 _DRIFT_IOU = 0.35
 # Longest time step of motion in seconds; after a longer gap velocities mean nothing
@@ -52,15 +51,15 @@ class SmoTracker:
         self._view = DetectorView(detector)
         self._propagator = propagator
         self._settings = settings
-        self._camera = CameraMotion()
+        self._background = Background(settings.ignore_mask)
         self._clutter = ClutterMap()
         self._crossings = Crossings()
         self._gliding = Gliding()
         self._rivals = Rivals()
         self._mask_choice = MotionAwareChoice()
-        self._targets: dict[int, Target] = {}
-        self._next_id = 1
+        self._targets = Population()
         self.cues = CueBook()
+        self._open_cues: list[Cue] = []
         self.observe: Callable[[Side, Side], None] | None = None
         self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
@@ -74,6 +73,7 @@ class SmoTracker:
 
     @settings.setter
     def settings(self, settings: TrackerSettings) -> None:
+        self._background.ignore(settings.ignore_mask)
         self._settings = settings
         self._propagator.mode = settings.masklet_mode
         self._propagator.window_factor = settings.window_factor
@@ -110,19 +110,19 @@ class SmoTracker:
     @property
     def next_id(self) -> int:
         """Id of the next new object; raise it to go on after the ids of an earlier run."""
-        return self._next_id
+        return self._targets.next_id
 
     @next_id.setter
     def next_id(self, identity: int) -> None:
-        if identity < self._next_id:
-            raise ValueError(f"ids below {self._next_id} may be in use; the next one cannot be {identity}")
-        self._next_id = identity
+        if identity < self._targets.next_id:
+            raise ValueError(f"ids below {self._targets.next_id} may be in use; the next one cannot be {identity}")
+        self._targets.next_id = identity
 
     def reset(self) -> None:
         """Forget all tracks. Ids go on: an id is never used for two objects."""
         self._targets.clear()
         self._propagator.reset()
-        self._camera.reset()
+        self._background.reset()
         self._view.reset()
         self._clutter = ClutterMap()
         self._crossings.reset()
@@ -137,6 +137,9 @@ class SmoTracker:
     def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
         """Track one frame; no later frame is needed.
 
+        What goes wrong inside, such as a forward pass that runs out of memory, is raised, and the next frame works: the
+        targets have not been seen on this one, those that it began are dropped, its detector pass and cues come later.
+
         Args:
             frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
             cues: boxes from elsewhere that have come since the last frame; :mod:`smotracker_ros.cues` has their rules.
@@ -144,38 +147,67 @@ class SmoTracker:
         Returns:
             All live and lost tracks of this frame.
         """
+        before, self._open_cues = self._targets.next_id, list(cues)
+        try:
+            return self._track(frame)
+        except BaseException:
+            self._give_up(frame, before)
+            raise
+
+    def _give_up(self, frame: Frame, first_new: int) -> None:
+        """Be ready for the next frame after this one has failed, however far it had come.
+
+        Args:
+            frame: the one that has failed.
+            first_new: ids from this one on were given on it.
+        """
+        self._propagator.recover()
+        kept = set(self._propagator.ids)
+        for target in self._targets.values():
+            if target.id >= first_new or target.id not in kept:
+                target.state = TrackState.REMOVED
+        self._bury()
+        self.cues.postpone(self._open_cues, frame)
+
+    def _track(self, frame: Frame) -> Tracks:
         passed = 0.0
         if self._last_timestamp is not None:
             passed = max(frame.timestamp_ns - self._last_timestamp, 0) / 1e9
         if passed > max(self._settings.lost_seconds, _LONGEST_STEP):
             self.reset()  # whatever is there now, nobody knows it to be what was there then
         seconds = min(passed, _LONGEST_STEP)
+        shift = self._background.advance(frame, passed)
+        self._view.push(frame, shift.matrix)
+        # from here on the targets are on this frame, even if it fails
         self._last_timestamp = frame.timestamp_ns
         self._clips.advance(self._settings)
         self.frames += 1
-
-        shift = self._camera.update(frame.image, passed)
-        self._view.push(frame, shift.matrix)
         self._clutter.predict(shift)
         self._crossings.predict(shift, seconds)
         for target in self._targets.values():
             target.predict(shift, seconds, passed)
             target.wait_inside(frame.width, frame.height)
-        self._propagate(frame, seconds)
+        try:
+            self._propagate(frame, seconds)
+        finally:
+            self.cues.remember(frame, shift, self._targets)
         self._crossings.update(self._targets, self._propagator.time)
-        self._follow_cues(frame, self.cues.advance(frame, shift, self._targets, cues))
+        self._follow_cues(frame)
         self.cues.protect(self._targets, passed)
         self._duplicates.count(self._targets.values())
         detects = self._clip_starts()
         if detects:
-            found = self._view.detect(self._settings.detector_confidence, self._settings.detector_image_size)
-            self._confront(frame, found)
+            try:
+                self._confront(frame)
+            except BaseException:
+                self._clips.take_back()
+                raise
             self._duplicates.merge(self._targets, self._crossings.unsettled)
-        self._retire(frame)
-        self._camera.exclude([target.box for target in self._targets.values() if target.is_live])
-        items = tuple(
-            self._targets[key].report(self._detector.class_names, self._settings) for key in sorted(self._targets)
-        )
+        self._targets.retire(frame, self._settings, self._clutter)
+        self._bury()
+        self._background.exclude([target.box for target in self._targets.live])
+        names = self._detector.class_names
+        items = tuple(self._targets[key].report(names, self._settings) for key in sorted(self._targets))
         return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
@@ -184,7 +216,7 @@ class SmoTracker:
         if interval > 1 and not self._clips.ends(self._settings):
             disturbed = self._crossings.unsettled
             gliding = self._gliding.carry(self._targets, frame.image, seconds, self._clips.turn, interval, disturbed)
-        live = [target for target in self._targets.values() if target.is_live and target.id not in gliding]
+        live = [target for target in self._targets.live if target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(
             frame,
@@ -213,32 +245,41 @@ class SmoTracker:
         chosen = self._mask_choice.agreement(identity, box)
         return chosen if self._first_frame_only else min(chosen, self._targets[identity].agrees(box))
 
-    @staticmethod
-    def _look(target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
+    def _look(self, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
         target.quality = masklet.predicted_iou
-        if masklet.box is not None and (ungated or target.owns(masklet.box, masklet.predicted_iou)):
+        if masklet.box is None or self._background.burnt_in(masklet.box)[0]:
+            return
+        if ungated or target.owns(masklet.box, masklet.predicted_iou):
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
-    def _follow_cues(self, frame: Frame, cues: Sequence[DueCue]) -> None:
+    def _follow_cues(self, frame: Frame) -> None:
         """Let cues confirm, wake or start targets."""
+        due = self.cues.due(frame, self._targets, self._open_cues)
+        self._open_cues = [item.cue for item in due]
+        unknown = [item.box for item in due if item.target_id is None]
+        room = max(self._targets.room(self._settings), 0)
+        appearance = iter(self._propagator.describe(frame, as_boxes(unknown[:room])))
         prompts: dict[int, FloatArray] = {}
-        for due in cues:
-            target = None if due.target_id is None else self._targets[due.target_id]
-            if target is None:
-                if sum(item.is_live for item in self._targets.values()) >= self._settings.max_live_tracks:
-                    self.cues.counts["no room"] += 1
-                    continue
-                target = self.cues.begin(self._next_id, due, self._propagator.describe(frame, due.box)[0])
-                self._targets[target.id] = target
-                self._next_id += 1
+        for item in due:
+            if item.target_id is not None:
+                target = self._targets[item.target_id]
+            elif self._targets.room(self._settings) <= 0:
+                self.cues.counts["no room"] += 1
+                self._open_cues.remove(item.cue)
+                continue
+            else:
+                target = self.cues.begin(self._targets.next_id, item, next(appearance))
+                self._targets.add(target)
             if target.mask is not None:
                 self.cues.take(target)
+                self._open_cues.remove(item.cue)
             else:
-                target.restart(due.box)
-                prompts[target.id] = due.box
+                target.restart(item.box)
+                prompts[target.id] = item.box
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
             self._look(self._targets[identity], masklet, 0.0, ungated=True)
             self.cues.answer(self._targets[identity])
+        self._open_cues = []
 
     def _clip_starts(self) -> bool:
         """Whether the detector runs on this frame."""
@@ -248,9 +289,11 @@ class SmoTracker:
         wanted = self._rivals.wants_detector or self._crossings.wants_detector(self._targets)
         return self._clips.starts(live, self._settings, wanted)
 
-    def _confront(self, frame: Frame, found: Detections) -> None:
-        """Match detections with live masklets, then with lost ones; the rest are born."""
+    def _confront(self, frame: Frame) -> None:
+        """Detect, match detections with live masklets, then with lost ones; the rest are born."""
         settings = self._settings
+        found = self._view.detect(settings.detector_confidence, settings.detector_image_size)
+        found = found.select(~self._background.refuses(found.boxes))
         live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
         lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
         prompts: dict[int, FloatArray] = {}
@@ -342,28 +385,13 @@ class SmoTracker:
         self, found: Detections, appearance: FloatArray, free: np.ndarray, travelled: FloatArray
     ) -> dict[int, FloatArray]:
         """Start targets at detections that nobody claims; returns their prompts."""
-        settings = self._settings
         prompts: dict[int, FloatArray] = {}
-        live = [target for target in self._targets.values() if target.is_live]
-        boxes = as_boxes([target.box for target in live])
-        unsettled = self._crossings.unsettled
-        crossing = as_boxes([target.box for target in live if target.id in unsettled])
-        room = settings.max_live_tracks - len(live)
-        for index in free.tolist():
-            if found.scores[index] < settings.birth_confidence or room <= 0:
-                continue
-            box = found.boxes[index]
-            if len(boxes) and float(pairwise_iou(boxes, box).max()) > 0.4:
-                continue  # a second box on a target that has one already
-            if len(crossing) and float(pairwise_overlap(crossing, as_boxes(box)).max()) > 0.5:
-                continue  # one box round two targets, or one of them that its masklet has left
-            target = Target.born(self._next_id, box, appearance[index])
-            self._next_id += 1
-            room -= 1
-            self._targets[target.id] = target
+        for index in self._targets.births(found, free, self._crossings.unsettled, self._settings):
+            target = Target.born(self._targets.next_id, found.boxes[index], appearance[index])
+            self._targets.add(target)
             target.travel.longest = float(travelled[index])
             self._accept(target, found, index, appearance)
-            prompts[target.id] = box
+            prompts[target.id] = found.boxes[index]
         return prompts
 
     def _masklet_side(self, targets: list[Target]) -> Side:
@@ -373,28 +401,7 @@ class SmoTracker:
             np.array([target.reach for target in targets], dtype=np.float32),
         )
 
-    def _retire(self, frame: Frame) -> None:
-        """Live targets out of sight become lost, lost ones expire, removed ones go."""
-        settings = self._settings
-        for target in self._targets.values():
-            target.judge(settings, frame.image)
-            if target.is_clutter(settings):
-                self._clutter.add(target.box)
-                target.state = TrackState.REMOVED
-            if target.is_live and target.mask is None and not self._first_frame_only:
-                x, y = target.motion.center
-                outside = not (0 <= x < frame.width and 0 <= y < frame.height)
-                if outside or target.seconds_unseen > _UNSEEN_LIMIT:
-                    lost = target.state is TrackState.CONFIRMED
-                    target.state = TrackState.LOST if lost else TrackState.REMOVED
-            if target.state is TrackState.LOST and target.seconds_unseen > settings.lost_seconds:
-                target.state = TrackState.REMOVED
-        lost_targets = [t for t in self._targets.values() if t.state is TrackState.LOST]
-        lost_targets.sort(key=lambda t: (t.seconds_unseen, t.id))
-        for target in lost_targets[settings.max_lost_tracks :]:
-            target.state = TrackState.REMOVED
-        removed = [t.id for t in self._targets.values() if t.state is TrackState.REMOVED]
-        self._propagator.drop(removed)
-        for identity in removed:
-            del self._targets[identity]
+    def _bury(self) -> None:
+        """Forget targets that are REMOVED."""
+        self._propagator.drop(self._targets.bury())
         self._mask_choice.keep(self._targets)

@@ -57,6 +57,7 @@ class Plan:
         overrides: settings of this project's trackers that differ from their presets.
         arguments: arguments of peers that differ from their defaults, by row.
         class_aware: boxes of different classes never match.
+        variant: what else the tracks depend on, such as a part of the tracker that a script has replaced.
     """
 
     output: Path
@@ -64,6 +65,7 @@ class Plan:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     class_aware: bool = False
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
         content_checksum(sequence.video),
         sequence.length,
         sequence.cuts,
+        plan.variant,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

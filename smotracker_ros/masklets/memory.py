@@ -131,10 +131,8 @@ class MemoryBank:
 
     def expire(self, now: int) -> None:
         """Drop unprompted entries by age, as the stock predictor does."""
-        while self.recent and now - self.recent[0].frame > self.recent_limit:
-            self.recent.popleft()
-        while self.pointers and now - self.pointers[0][0] > self.pointer_limit:
-            self.pointers.popleft()
+        self.recent = deque(entry for entry in self.recent if now - entry.frame <= self.recent_limit)
+        self.pointers = deque(item for item in self.pointers if now - item[0] <= self.pointer_limit)
 
     @property
     def signature(self) -> tuple[int, int, int]:

@@ -7,9 +7,10 @@ window of its own.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -75,6 +76,10 @@ class _Object:
     uses_whole_frame: bool
     anchor_rule: AnchorRule = field(default_factory=AnchorRule)
 
+    def copy(self) -> _Object:
+        """As it is now; what is remembered later does not enter."""
+        return replace(self, bank=replace(self.bank), anchor_rule=copy.deepcopy(self.anchor_rule))
+
 
 class Propagator:
     """Carries masklets through a stream.
@@ -102,6 +107,7 @@ class Propagator:
         self._time = -1
         self._views = Views(network)
         self._offered: list[Window] = []
+        self._failed = False
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -126,6 +132,15 @@ class Propagator:
     def rewind(self, identity: int, frame: int) -> None:
         """Forget what an object has remembered since a frame of that number, in as far as older memories exist."""
         self._objects[identity].bank.rewind(frame)
+
+    def recover(self) -> None:
+        """After a failed call: forget what has been computed of its frame, and give memory back before the next one.
+
+        What the failed call has allocated lives as long as its exception, so it cannot be given back at once.
+        """
+        self.logits, self._offered = {}, []
+        self._views.clear()
+        self._failed = True
 
     def reset(self) -> None:
         """Forget everything."""
@@ -158,6 +173,10 @@ class Propagator:
         Returns:
             A masklet per propagated object.
         """
+        if self._failed:
+            self._failed = False
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
         self._time += 1
         self.logits, self._offered = {}, []
         chosen = list(self._objects) if ids is None else [identity for identity in ids if identity in self._objects]
@@ -192,7 +211,7 @@ class Propagator:
         """Start new objects, correct known ones, and wake those that were lost.
 
         Call it after :meth:`step` of the same frame. A known object's memories condition the answer, and the prompt
-        replaces what this frame had added to them.
+        replaces what this frame had added to them. If it fails, all objects are as they were before the call.
 
         Args:
             frame: the current frame.
@@ -201,6 +220,15 @@ class Propagator:
         Returns:
             A masklet per prompted object.
         """
+        before = {identity: item.copy() for identity, item in self._objects.items() if identity in boxes}
+        try:
+            return self._prompt(frame, boxes)
+        except BaseException:
+            self.drop(identity for identity in boxes if identity not in before)
+            self._objects.update(before)
+            raise
+
+    def _prompt(self, frame: Frame, boxes: Mapping[int, FloatArray]) -> dict[int, Masklet]:
         if self._time < 0:
             self._time = 0
         result: dict[int, Masklet] = {}

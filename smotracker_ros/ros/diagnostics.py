@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks, TrackState
 
 DROPS = {
@@ -21,6 +22,7 @@ DROPS = {
     "bad image": "dropped, bad image",
     "out of order": "dropped, out of order",
     "failure": "dropped, tracking failed",
+    "abandoned": "dropped, deactivated meanwhile",
 }
 """Reasons for which images are not tracked, and their names in the diagnostics."""
 
@@ -104,7 +106,13 @@ class Health:
             self._last_problem = text
 
     def message(
-        self, stamp: Time, limits: Limits, queued: int, facts: Mapping[str, object], active: bool = True
+        self,
+        stamp: Time,
+        limits: Limits,
+        queued: int,
+        facts: Mapping[str, object],
+        active: bool = True,
+        broken: str = "",
     ) -> DiagnosticArray:
         """The state as a message.
 
@@ -114,6 +122,7 @@ class Health:
             queued: frames waiting.
             facts: further names and values, such as the models in use.
             active: whether images are to be tracked.
+            broken: why the node has given up; "": it has not.
         """
         with self._lock:
             now = time.monotonic()
@@ -151,6 +160,8 @@ class Health:
             slowest = float(np.percentile(latencies, 99)) if latencies else 0.0
             findings += _findings(limits, slowest, share, new_faults, bool(finished), bool(arrivals))
             findings += _silence(silent, limits.silence, problem)
+        if broken:
+            findings.append((DiagnosticStatus.ERROR, broken))
         level = max(level for level, _ in findings)
         status = DiagnosticStatus(level=level, name=f"{self._name}: tracker", hardware_id="")
         status.message = "; ".join(text for grade, text in findings if grade == level)
@@ -158,6 +169,18 @@ class Health:
         array = DiagnosticArray(status=[status])
         array.header.stamp = stamp
         return array
+
+
+def tracker_facts(tracker: SmoTracker, refused: int) -> dict[str, object]:
+    """Facts of a tracker for the diagnostics, with the number of cues that it was not even given."""
+    used = tracker.cues.counts["used"]
+    return {
+        "next id": tracker.next_id,
+        "cues used": used,
+        "cues refused": tracker.cues.counts.total() - used + refused,
+        "device": tracker.device,
+        **tracker.models,
+    }
 
 
 def _percentile(values: list[float], percent: float) -> str:

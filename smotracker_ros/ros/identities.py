@@ -83,6 +83,24 @@ class Identities:
         if self.path is not None and self.next_id > self._reserved:
             self._write(self.next_id + BLOCK)
 
+    def of_run(self, run_id: str, node_name: str) -> Identities:
+        """The identities of another run, or these if it is the same; ids go on in any case.
+
+        Args:
+            run_id: as for :func:`identity_file`.
+            node_name: as there.
+
+        Raises:
+            SettingsError: if its file cannot be used.
+        """
+        path = identity_file(run_id, node_name)
+        if path == self.path:
+            return self
+        self.close()
+        other = Identities(path)
+        other.cover(self.next_id)
+        return other
+
     def close(self) -> None:
         """Give back what has been reserved but not used."""
         if self.path is not None:

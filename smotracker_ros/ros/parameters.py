@@ -105,6 +105,15 @@ PARAMETERS = (
         dynamic=True,
     ),
     NodeParameter(
+        "failure_seconds",
+        5.0,
+        "When tracking has failed on every image for this long, the node goes through its error state to unconfigured, "
+        "or ends with exit code 70 if it started itself.",
+        minimum=0.1,
+        maximum=3600.0,
+        dynamic=True,
+    ),
+    NodeParameter(
         "warn_latency",
         1.0,
         "Diagnostics WARN from this many seconds on between an image's time stamp and its results (99th percentile).",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from contextlib import ExitStack
 from importlib import import_module
@@ -21,9 +20,10 @@ from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.presets import build_tracker
-from smotracker_ros.ros.diagnostics import Health, Limits
+from smotracker_ros.ros.diagnostics import Health, Limits, tracker_facts
+from smotracker_ros.ros.failures import Failures, trace_of
 from smotracker_ros.ros.frame_queue import FrameQueue
-from smotracker_ros.ros.identities import Identities, identity_file
+from smotracker_ros.ros.identities import Identities
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nanoseconds
 from smotracker_ros.ros.inputs import CalibrationInbox, CueInbox, Input, explain_inputs
@@ -39,6 +39,7 @@ from smotracker_ros.ros.parameters import (
 )
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.respawn import respawning
+from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -66,21 +67,21 @@ class TrackerNode(LifecycleNode):
         self.add_post_set_parameters_callback(self._take_parameters)
         self._health = Health(self.get_fully_qualified_name())
         self._identities = Identities(None)
-        self._tracker: SmoTracker | None = None
-        self._tracker_lock = threading.Lock()
+        self._access = TrackerAccess()
         self._settings_changed = False
         self._stream = ImageStream()
         self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
         self._masklet_bytes = 0
         self._cues = CueInbox()
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
-        self._worker: threading.Thread | None = None
+        self._worker: Worker[tuple[bytes, float, int]] | None = None
         self._inputs: list[Input] = []
         self._last_arrival = self._last_warning = 0.0
         self._told: list[str] = []
         self._own_timers: list[Any] = []
         # ROS time may stand still, and that is worth a word, too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.failures = Failures(self, self._publish_diagnostics)
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
 
     @property
@@ -102,13 +103,15 @@ class TrackerNode(LifecycleNode):
             if changes := preset_changes(self._settings, self._preset, preset):
                 self.set_parameters(changes)
             self._preset = preset
-            self._keep_identities()
+            self._identities = self._identities.of_run(self._value("run_id"), self.get_fully_qualified_name())
             tracker = build_tracker(self._settings)
         except (SettingsError, OSError, ValueError, RuntimeError) as error:
             self.get_logger().error(f"the tracker cannot be set up: {error}")
             return TransitionCallbackReturn.FAILURE
         tracker.next_id = self._identities.next_id
-        self._tracker = tracker
+        self._access.replace(tracker)
+        self._withdraw_diagnostics()
+        self.failures.clear()
         self._outputs = Outputs(self)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
@@ -118,12 +121,14 @@ class TrackerNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to receive and track images."""
+        if self._worker is not None and not self._worker.stop(PATIENCE):
+            self.get_logger().error("the last image before is still being tracked; activate the node again later")
+            return TransitionCallbackReturn.FAILURE
         answer = super().on_activate(state)
         every_frame = self._value("on_overload") == "every_frame"
         depth = self._value("queue_depth") or (EVERY_FRAME_DEPTH if every_frame else 1)
         self._queue = FrameQueue(depth, keep_newest=not every_frame)
-        self._worker = threading.Thread(target=self._work, args=(self._queue,), name="tracker", daemon=True)
-        self._worker.start()
+        self._worker = Worker(self._queue, self._work)
         self._last_arrival = time.monotonic()
         self._kind = CompressedImage if self._value("image_transport") == "compressed" else Image
         self._inputs = [
@@ -142,14 +147,14 @@ class TrackerNode(LifecycleNode):
             Input(self, Detection2DArray, "cues", self._take_cues, 100),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
-        if self._tracker is not None:
-            self._outputs.announce(self._tracker, self._settings.detector_confidence)
+        if self._access.tracker is not None:
+            self._outputs.announce(self._access.tracker, self._settings.detector_confidence)
         return answer
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving; tracks and models are kept."""
-        self._stop()
-        return super().on_deactivate(state)
+        """Stop receiving; tracks and models are kept. After a failure that lasts this is an error."""
+        self._stop(PATIENCE)
+        return TransitionCallbackReturn.ERROR if self.failures.verdict else super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget tracks and models."""
@@ -158,42 +163,48 @@ class TrackerNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and forget everything."""
-        self._stop()
+        self._stop(PATIENCE)
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to the unconfigured state."""
+        """Return to the unconfigured state; after a failure that lasts the diagnostics go on to say why."""
+        self.get_logger().error(self.failures.verdict or "a transition failed; the node is unconfigured now")
         return self.on_shutdown(state)
 
-    def _stop(self) -> None:
-        """End the worker, the subscriptions and the watch; may be called twice."""
+    def _stop(self, patience: float | None = None) -> None:
+        """End the worker, waiting so many seconds at most, the subscriptions and the watch; may be called twice."""
         for timer in self._own_timers[1:]:
             self.destroy_timer(timer)
         del self._own_timers[1:]
         for item in self._inputs:
             item.close()
         self._inputs = []
-        if self._queue is not None:
-            self._queue.close()
-        if self._worker is not None:
-            self._worker.join()
-        self._queue, self._worker = None, None
+        if self._worker is not None and self._worker.stop(patience):
+            self._worker = None
+        elif self._queue is not None:
+            self.get_logger().warning("an image is still being tracked; its results will be dropped")
+        self._queue = None
         self._cues.take_all()
 
     def _release(self) -> None:
         """Drop tracker and publishers; may be called twice."""
-        if self._tracker is None:
+        if self._access.tracker is None:
             return
         self._outputs.close()
-        for timer in self._own_timers:
-            self.destroy_timer(timer)
-        self._own_timers = []
-        self.destroy_publisher(self._diagnostics_publisher)
-        with self._tracker_lock:
-            self._tracker = None
+        if not self.failures.verdict:
+            self._withdraw_diagnostics()
+        self._access.replace(None)
         self._stream.restart()
         self._calibration.clear()
+
+    def _withdraw_diagnostics(self) -> None:
+        """End the diagnostics; may be called twice."""
+        for timer in self._own_timers:
+            self.destroy_timer(timer)
+        if self._own_timers:
+            self.destroy_publisher(self._diagnostics_publisher)
+        self._own_timers = []
 
     def close(self) -> None:
         """Stop all threads and destroy the node."""
@@ -203,18 +214,6 @@ class TrackerNode(LifecycleNode):
         except OSError as error:
             self.get_logger().error(f"the next id is not written: {error}")
         self.destroy_node()
-
-    def _keep_identities(self) -> None:
-        """Open the file of this run's ids, if there is to be one.
-
-        Raises:
-            SettingsError: if it cannot be used.
-        """
-        path = identity_file(self._value("run_id"), self.get_fully_qualified_name())
-        if path != self._identities.path:
-            self._identities.close()
-            before, self._identities = self._identities.next_id, Identities(path)
-            self._identities.cover(before)
 
     # Messages in (the executor's thread) ------------------------------------------------------------------------------
 
@@ -237,8 +236,8 @@ class TrackerNode(LifecycleNode):
 
     def _take_cues(self, message: Detection2DArray) -> None:
         """Keep cues for the next image."""
-        if self._tracker is not None:
-            self._cues.put(message, self._tracker.class_names)
+        if self._access.tracker is not None:
+            self._cues.put(message, self._access.tracker.class_names)
 
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say why when nothing arrives."""
@@ -255,49 +254,53 @@ class TrackerNode(LifecycleNode):
 
     # Tracking (the worker's thread) -----------------------------------------------------------------------------------
 
-    def _work(self, queue: FrameQueue[tuple[bytes, float, int]]) -> None:
-        """Track one image after the other until the queue is closed."""
-        while (item := queue.get()) is not None:
-            data, arrival, arrival_ns = item
-            try:
-                message = read_image(data, self._kind)
-                with self._tracker_lock:
-                    result = self._track(message, arrival_ns)
-                if result is None:
-                    continue
-                header = to_header(message.header)
-                self._outputs.publish(header, *result, self._calibration.current, self._value("publish_masks"))
-                now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
-                latency = (now - stamp) / NANOSECONDS if stamp else None
-                self._health.processed(result[1], time.monotonic() - arrival, latency)
-            except OutOfOrderError as error:
-                self._refuse("out of order", f"an image is dropped: {error}")
-            except FrameError as error:
-                self._refuse("bad image", f"an image is dropped: {error}")
-            except Exception as error:
-                if not self.context.ok():
-                    return
-                self._refuse("failure", f"tracking failed on an image: {type(error).__name__}: {error}")
+    def _work(self, item: tuple[bytes, float, int]) -> bool:
+        """Track one image; returns whether to go on."""
+        data, arrival, arrival_ns = item
+        try:
+            message = read_image(data, self._kind)
+            with self._access.use(self._stream.restart) as tracker:
+                result = None if tracker is None else self._track(tracker, message, arrival_ns)
+            if result is None or self._is_abandoned():
+                self._health.dropped("abandoned")
+                return False
+            self.failures.worked()
+            header = to_header(message.header)
+            self._outputs.publish(header, *result, self._calibration.current, self._value("publish_masks"))
+            now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
+            latency = (now - stamp) / NANOSECONDS if stamp else None
+            self._health.processed(result[1], time.monotonic() - arrival, latency)
+        except OutOfOrderError as error:
+            self._refuse("out of order", f"an image is dropped: {error}")
+        except FrameError as error:
+            self._refuse("bad image", f"an image is dropped: {error}")
+        except Exception as error:
+            if not self.context.ok() or self._is_abandoned():
+                return False
+            self._refuse("failure", self.failures.add(error), trace_of(error))
+        return not self.failures.verdict
 
-    def _refuse(self, reason: str, text: str) -> None:
+    def _is_abandoned(self) -> bool:
+        """Whether nobody waits for the image in work."""
+        return self._worker is not None and self._worker.abandoned
+
+    def _refuse(self, reason: str, text: str, trace: str = "") -> None:
         """Count an image that is not tracked and log why, not more than once in two seconds."""
         self._health.dropped(reason)
         self._health.problem(text)
-        self.get_logger().error(text, throttle_duration_sec=2.0)
+        self.get_logger().error(f"{text}\n{trace}".rstrip(), throttle_duration_sec=2.0)
 
-    def _track(self, message: Image | CompressedImage, arrival_ns: int) -> tuple[Frame, Tracks] | None:
-        """Decode and track; None if the node is not configured any more.
+    def _track(self, tracker: SmoTracker, message: Image | CompressedImage, arrival_ns: int) -> tuple[Frame, Tracks]:
+        """Decode and track.
 
         Args:
+            tracker: of the node.
             message: the image.
             arrival_ns: ROS time of its arrival, its time if it states none.
 
         Raises:
             FrameError: if the message cannot be used.
         """
-        tracker = self._tracker
-        if tracker is None:
-            return None
         if self._settings_changed:
             self._settings_changed = False
             tracker.settings = self._settings
@@ -323,18 +326,19 @@ class TrackerNode(LifecycleNode):
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget all tracks; ids go on."""
-        with self._tracker_lock:
-            response.success = self._tracker is not None
-            if self._tracker is not None:
-                self._tracker.reset()
-            self._stream.restart()
-        response.message = "all tracks are forgotten" if response.success else "the node is not configured"
+        response.success = self._access.tracker is not None
+        if not response.success:
+            response.message = "the node is not configured"
+        elif self._access.reset(self._stream.restart):
+            response.message = "all tracks are forgotten"
+        else:
+            response.message = "all tracks will be forgotten as soon as the image in work is done"
         return response
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Refuse values that are not allowed, or not now."""
         try:
-            check_changes(self._known, parameters, configured=self._tracker is not None)
+            check_changes(self._known, parameters, configured=self._access.tracker is not None)
             changed_settings(self._settings, parameters)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -349,25 +353,21 @@ class TrackerNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         """Publish the node's health."""
-        tracker, queue = self._tracker, self._queue
-        if tracker is None:
+        tracker, queue, verdict = self._access.tracker, self._queue, self.failures.verdict
+        if not self._own_timers:
             return
         names = ("warn_latency", "error_latency", "warn_drops", "error_drops", "silence_seconds")
         limits = Limits(*(self._value(name) for name in names))
         facts = {
             "memory of masklets [MiB]": f"{self._masklet_bytes / 2**20:.2f}",
-            "next id": tracker.next_id,
-            "cues used": tracker.cues.counts["used"],
-            "cues refused": tracker.cues.counts.total() - tracker.cues.counts["used"] + self._cues.refused,
             "camera_info refused": self._calibration.refused,
             "calibrated": self._calibration.current is not None,
             "preset": self._preset,
-            "device": tracker.device,
-            **tracker.models,
+            **(tracker_facts(tracker, self._cues.refused) if tracker is not None else {}),
         }
         stamp, active = self.get_clock().now().to_msg(), queue is not None
         self._diagnostics_publisher.publish(
-            self._health.message(stamp, limits, len(queue) if queue is not None else 0, facts, active)
+            self._health.message(stamp, limits, len(queue) if queue is not None else 0, facts, active, verdict)
         )
 
 
@@ -381,8 +381,8 @@ def run() -> int:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
                 return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
-        rclpy.spin(node)
-        return 0
+        rclpy.spin_until_future_complete(node, node.failures.ended)
+        return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
 
     return run_process("smotracker", body)
 

@@ -58,13 +58,17 @@ def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 class NodeProcess:
-    """A node in a process of its own, with its output at hand."""
+    """A node in a process of its own, with its output at hand.
+
+    Args:
+        kind: of the package's nodes, or the path of a script.
+    """
 
     def __init__(self, kind: str, *ros_arguments: str, arguments: tuple[str, ...] = ()) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         environment["RCUTILS_LOGGING_BUFFERED_STREAM"] = "0"
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPTS / EXECUTABLES[kind]), *arguments, "--ros-args", *ros_arguments],
+            [sys.executable, str(SCRIPTS / EXECUTABLES.get(kind, kind)), *arguments, "--ros-args", *ros_arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
