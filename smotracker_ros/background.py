@@ -49,7 +49,7 @@ class Background:
         return shift
 
     def refuses(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which boxes (N, 4), xyxy pixels, can be no targets: burnt into the image, or ignored by the user; bool (N,)."""
+        """Which boxes (N, 4), xyxy pixels, are no targets: burnt into the image or ignored by the user; bool (N,)."""
         return self.burnt_in(boxes) | self.ignored.covers(boxes, *self._size)
 
     def burnt_in(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -53,9 +53,7 @@ class IgnoreMask:
             return IgnoreMask()
         file = Path(path).expanduser()
         if not file.is_file():
-            raise IgnoreMaskError(
-                f"ignore_mask: {file} does not exist; give a PNG (white is ignored) or polygons in YAML"
-            )
+            raise IgnoreMaskError(f"ignore_mask: {file} is no file; give a PNG (white is ignored) or polygons in YAML")
         if file.suffix.lower() in _IMAGE_SUFFIXES:
             picture = cv2.imdecode(np.frombuffer(file.read_bytes(), dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
             if picture is None:

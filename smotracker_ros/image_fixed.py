@@ -23,7 +23,7 @@ _LEAST_COUNT, _LEAST_SECONDS = 5, 0.6
 # Seconds after which a comparison weighs little: an overlay that has gone is forgotten
 _MEMORY_SECONDS = 4.0
 # Share of the gradient's mean square that its squared mean must have: 1 for edges that never change
-_LEAST_SAMENESS = 0.85
+_LEAST_SAMENESS = 0.9
 # Grey levels per pixel: weaker edges are noise, or come and go with compression
 _LEAST_EDGE = 8.0
 # The same where edges change: only strong ones beside fixed places are taken, and so many strokes of five pixels far

@@ -178,7 +178,7 @@ class _Key:
         by which the key frame resembles it better, brightness apart: the lens's shading stands as text does.
         """
         size = picture.shape[1], picture.shape[0]
-        before, now = (image - cv2.blur(image, (_FINE, _FINE)) for image in np.float32([self.picture, picture]))
+        before, now = _structure(self.picture), _structure(picture)
         seen = np.ones(picture.shape, dtype=np.float32)
         wrong = np.zeros(picture.shape, dtype=np.float32)
         for motion, sign in ((matrix, -1), (other, 1)):
@@ -316,10 +316,18 @@ class CameraMotion:
         return _Key(picture, corners) if len(corners) >= _LEAST_INLIERS else None
 
 
+def _structure(picture: UInt8Image) -> FloatArray:
+    """A grey picture less its surroundings' brightness, float32."""
+    values = picture.astype(np.float32)
+    return values - cv2.blur(values, (_FINE, _FINE))
+
+
 def _spread_corners(picture: UInt8Image, free: UInt8Image) -> FloatArray:
     """Corners of all cells of a grey picture where `free` is set, float32 (N, 1, 2), pixels."""
     parts = []
-    columns, rows = (np.linspace(0, side, count + 1).astype(int) for side, count in zip(picture.shape[::-1], _CELLS))
+    height, width = picture.shape
+    columns = np.linspace(0, width, _CELLS[0] + 1).astype(int)
+    rows = np.linspace(0, height, _CELLS[1] + 1).astype(int)
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
             mask = np.zeros_like(free)
@@ -330,7 +338,7 @@ def _spread_corners(picture: UInt8Image, free: UInt8Image) -> FloatArray:
                 continue
             found = cv2.goodFeaturesToTrack(part[0], _CORNERS_PER_CELL, 0.003, 7, mask=part[1])
             if found is not None:
-                parts.append(found + np.float32([max(left - 4, 0), max(top - 4, 0)]))
+                parts.append(found + np.array([max(left - 4, 0), max(top - 4, 0)], dtype=np.float32))
     return np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, 1, 2), dtype=np.float32)
 
 
