@@ -26,7 +26,7 @@ class Frame:
     Attributes:
         image: uint8, shape (height, width, 3), RGB.
         timestamp_ns: capture time in nanoseconds; the only clock that the tracker knows.
-        index: 0-based number of the frame in its stream.
+        index: 0-based place of the frame in its source; frames that are missing or broken leave their places free.
         frame_id: name of the camera's coordinate frame (ROS `header.frame_id`), may be empty.
     """
 

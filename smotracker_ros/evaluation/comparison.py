@@ -20,6 +20,7 @@ import smotracker_ros
 from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
+    FRAMES_CODE,
     CachedDetector,
     cached_detections,
     code_checksum,
@@ -252,7 +253,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
-        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE)),
+        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE), *FRAMES_CODE),
         "" if name in PRESETS else _boxmot_version(),
         name,
         own,
@@ -350,10 +351,12 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     else:
         track = _peer(name, appearances, sequence.fps, plan.arguments.get(name, {}), detector)
     parts: list[TrackRows] = []
-    seconds = 0.0
+    seconds, shot = 0.0, 0
     for frame in sequence.frames():
+        # the first frame of a shot may be missing
+        before, shot = shot, int(sequence.shot_of(frame.index))
         started = cpu_seconds()
-        parts.append(track(frame, frame.index in sequence.cuts))
+        parts.append(track(frame, shot != before))
         seconds += cpu_seconds() - started
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))

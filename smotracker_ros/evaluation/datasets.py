@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence, GroundTruth
-from smotracker_ros.video.sources import IMAGE_SUFFIXES
+from smotracker_ros.video.image_folders import image_files
 
 __all__ = ["LAYOUTS", "DatasetError", "read_dataset"]
 
@@ -177,7 +177,7 @@ def _table(path: Path) -> Rows:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+    return bool(image_files(folder))
 
 
 def _is_pictures_of(path: Path, name: str) -> bool:

@@ -86,15 +86,15 @@ class EvaluationSequence:
     truth: GroundTruth
 
     def frames(self) -> Iterator[Frame]:
-        """Frames in order, uint8 RGB, stamped with index / fps.
+        """Frames in order, uint8 RGB, stamped with index / fps; what is missing or broken leaves its index free.
 
         Raises:
             SourceError: if the video cannot be opened.
         """
-        for index, frame in enumerate(open_source(self.video, fps=self.fps)):
-            if index >= self.length:
+        for frame in open_source(self.video, fps=self.fps, labelled_length=self.length):
+            if frame.index >= self.length:
                 return
-            yield Frame(frame.image, round(index / self.fps * 1e9), index)
+            yield Frame(frame.image, round(frame.index / self.fps * 1e9), frame.index)
 
     def shot_of(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Numbers of the shots that 0-based frames lie in."""

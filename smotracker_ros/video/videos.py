@@ -1,0 +1,187 @@
+"""Frames of video files."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from smotracker_ros.frames import Frame
+from smotracker_ros.video.base import DEFAULT_FPS, SourceError
+
+_LENGTH_SLACK = 2
+"""Frames by which a length that is stated as a duration may be wrong."""
+
+_logger = logging.getLogger(__name__)
+
+
+class VideoSource:
+    """Frames of a video file with the container's timestamps; see :class:`~smotracker_ros.video.base.FrameSource`."""
+
+    def __init__(self, path: Path, fallback_fps: float = DEFAULT_FPS) -> None:
+        """Open the file and check that its first frame can be decoded.
+
+        Raises:
+            SourceError: if the file is empty, no video, or holds no decodable frame.
+        """
+        self.path = path
+        self.name = path.parent.name if path.stem == "video" and path.parent.name else path.stem
+        self.skipped = 0
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
+        with self._open() as container:
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate
+            self.fps = float(rate) if rate else fallback_fps
+            self.length: int | None = stream.frames or None
+            if self.length is None and container.duration:
+                self.length = round(container.duration / av.time_base * self.fps)
+            first = next(self._decode(container), None)
+            if first is None:
+                raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
+            self.size: tuple[int, int] | None = (first[1].height, first[1].width)
+        self.skipped = 0
+
+    def _open(self) -> av.container.InputContainer:
+        try:
+            container = av.open(str(self.path))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(
+                f"{self.path} is not a readable video ({error}); check it with ffprobe, or record it again"
+            ) from error
+        if not container.streams.video:
+            container.close()
+            raise SourceError(f"{self.path} holds no video stream; give a file with pictures")
+        return container
+
+    def _decode(self, container: av.container.InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their places; what cannot be decoded is counted, and keeps its place."""
+        stream = container.streams.video[0]
+        # decoding whole frames side by side loses those that wait behind a broken one at the end
+        stream.thread_type = "SLICE"
+        packets = container.demux(stream)
+        places = _Places(float(1 / self.fps / stream.time_base) if stream.time_base else 1.0)
+        reason = ""
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError as error:
+                _logger.warning("%s ends early: %s", self.path, error)
+                self.skipped += 1
+                break
+            places.send(packet)
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError as error:
+                reason = reason or str(error)
+                places.fail(packet)
+                continue
+            for frame in decoded:
+                yield places.take(frame), frame
+        places.end()
+        if places.lost:
+            _logger.warning(
+                "%s: %d frames cannot be decoded%s; the others keep their numbers and times",
+                self.path,
+                places.lost,
+                f" ({reason})" if reason else "",
+            )
+        self.skipped += places.lost
+        if self.length is not None and places.count < self.length - _LENGTH_SLACK and len(container.streams) == 1:
+            _logger.warning(
+                "%s ends early: it states %d frames, and holds %d; record or copy it again",
+                self.path,
+                self.length,
+                places.count,
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped = 0
+        with self._open() as container:
+            previous = -1
+            for index, decoded in self._decode(container):
+                seconds = decoded.time
+                stamp = round(index / self.fps * 1e9) if seconds is None else round(seconds * 1e9)
+                # Some containers repeat a time; the tracker needs time to go on.
+                stamp = max(stamp, previous + 1)
+                previous = stamp
+                yield Frame(np.ascontiguousarray(decoded.to_ndarray(format="rgb24")), stamp, index)
+
+
+class _Places:
+    """Numbers the frames of a stream by the packets that were sent to its decoder.
+
+    Frames come out in order of presentation. So a packet that is to be shown before the present frame and has not come
+    out by now never will: its place stays free.
+
+    Attributes:
+        count: number of places so far.
+        lost: number of those whose frame could not be decoded.
+
+    Args:
+        period: of the frames, in units of the stream's time base.
+    """
+
+    def __init__(self, period: float) -> None:
+        self.lost = 0
+        self._period = period
+        self._waiting: list[tuple[int, int]] = []
+        self.count = 0
+        # time starts anew where streams were joined: times are compared within a part of the stream only
+        self._sent_part = self._taken_part = 0
+        self._last_dts: int | None = None
+        self._last_pts: int | None = None
+
+    def send(self, packet: av.Packet) -> None:
+        """Note a packet before it is decoded."""
+        if not packet.size or packet.pts is None or packet.is_discard:
+            return
+        if packet.dts is not None:
+            if self._last_dts is not None and packet.dts < self._last_dts:
+                self._sent_part += 1
+            self._last_dts = packet.dts
+        heapq.heappush(self._waiting, (self._sent_part, packet.pts))
+
+    def fail(self, packet: av.Packet) -> None:
+        """Note a packet that cannot be decoded; those with a time are missed by :meth:`take`."""
+        if packet.size and packet.pts is None:
+            self.lost += 1
+            self.count += 1
+
+    def take(self, frame: av.VideoFrame) -> int:
+        """The place of the next decoded frame."""
+        if frame.pts is not None:
+            before = self._last_pts
+            if before is not None and frame.pts < before and (self._taken_part + 1, frame.pts) in self._waiting:
+                self._taken_part, before = self._taken_part + 1, None
+            missing = self._drop_before((self._taken_part, frame.pts))
+            if before is not None and missing:
+                # packets without a picture of their own (hidden frames) leave no gap in time
+                missing = min(missing, max(round((frame.pts - before) / self._period) - 1, 0))
+            self.lost += missing
+            self.count += missing
+            self._last_pts = frame.pts
+        self.count += 1
+        return self.count - 1
+
+    def end(self) -> None:
+        """Count what has not come out at the end of the stream."""
+        self.lost += len(self._waiting)
+        self.count += len(self._waiting)
+        self._waiting.clear()
+
+    def _drop_before(self, time: tuple[int, int]) -> int:
+        """Forget the packets up to a frame's time; returns the number of those before it."""
+        missing = 0
+        while self._waiting and self._waiting[0] < time:
+            heapq.heappop(self._waiting)
+            missing += 1
+        if self._waiting and self._waiting[0] == time:
+            heapq.heappop(self._waiting)
+        return missing
