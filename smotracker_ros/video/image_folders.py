@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError
 from smotracker_ros.video.base import DEFAULT_FPS, SourceError
 from smotracker_ros.video.encodings import from_opencv
 
@@ -79,7 +79,7 @@ def _file_numbers(files: Sequence[Path]) -> list[int]:
 
 
 class ImageFolderSource:
-    """Images of one folder in natural order of their names, 8 or 16 bits.
+    """Images of one folder in natural order of their names; deep ones through one :class:`AutomaticGain`.
 
     See :class:`~smotracker_ros.video.base.FrameSource`.
     """
@@ -120,12 +120,14 @@ class ImageFolderSource:
 
     def _frames(self) -> Iterator[Frame]:
         self.skipped = 0
+        gain = AutomaticGain()
         for place, file in zip(self.places, self.files, strict=True):
             try:
                 image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
                 if image is None:
                     raise FrameError("it is broken or not an image")
-                frame = Frame(from_opencv(image), round(place / self.fps * 1e9), place)
+                stamp = round(place / self.fps * 1e9)
+                frame = Frame(from_opencv(image, gain, stamp), stamp, place)
             except (FrameError, cv2.error) as error:
                 _logger.warning("%s was skipped: %s", file, error)
                 self.skipped += 1

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import heapq
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
 from smotracker_ros.video.base import DEFAULT_FPS, SourceError
+from smotracker_ros.video.encodings import stretch
 
 _LENGTH_SLACK = 2
 """Frames by which a length that is stated as a duration may be wrong."""
@@ -104,14 +105,51 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
         with self._open() as container:
-            previous = -1
+            previous, gain = -1, AutomaticGain()
             for index, decoded in self._decode(container):
                 seconds = decoded.time
                 stamp = round(index / self.fps * 1e9) if seconds is None else round(seconds * 1e9)
                 # Some containers repeat a time; the tracker needs time to go on.
                 stamp = max(stamp, previous + 1)
                 previous = stamp
-                yield Frame(np.ascontiguousarray(decoded.to_ndarray(format="rgb24")), stamp, index)
+                try:
+                    frame = Frame(_pixels(decoded, gain, stamp), stamp, index)
+                except FrameError as error:
+                    _logger.warning("%s: frame %d was skipped: %s", self.path, index, error)
+                    self.skipped += 1
+                    continue
+                yield frame
+
+
+def _pixels(frame: av.VideoFrame, gain: AutomaticGain, timestamp_ns: int) -> UInt8Image:
+    """A decoded frame as uint8 RGB.
+
+    Raises:
+        FrameError: if its pixel format cannot be converted.
+    """
+    deep = _sensor_format(frame.format)
+    try:
+        pixels = frame.to_ndarray(format=deep or "rgb24")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise FrameError(f"its pixel format {frame.format.name} cannot be shown ({error})") from error
+    return stretch(pixels, gain, timestamp_ns)
+
+
+def _sensor_format(pixels: av.VideoFormat) -> str | None:
+    """The format to read pixels in that hold a sensor's counts, of which a scene takes any part; None for others.
+
+    Grey deeper than 8 bits is made by thermal cameras. RGB of 16 bits and floating-point pixels are treated as they are
+    in images and messages. YUV, and RGB of 10 to 14 bits, is video for screens, which fills its nominal range.
+    """
+    bits = max(component.bits for component in pixels.components)
+    if bits <= 8:
+        return None
+    floating = re.search(r"f(16|32)(le|be)$", pixels.name) is not None
+    if pixels.name.startswith(("gray", "ya")):
+        return "grayf32le" if floating else "gray16le"
+    if floating or (bits >= 16 and (pixels.is_rgb or pixels.is_bayer)):
+        return "gbrpf32le" if floating else "rgb48le"
+    return None
 
 
 class _Places:
