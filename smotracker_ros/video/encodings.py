@@ -24,7 +24,7 @@ LARGEST_IMAGE = 64_000_000
 LARGEST_FILE = 256 * 2**20
 """Bytes of the largest compressed image that is decoded."""
 
-_FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 # Some cameras pad a JPEG with zeros or add a few bytes of their own after its end mark
 _LONGEST_TAIL = 1024

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import mimetypes
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
-
 from smotracker_ros.frames import AutomaticGain, Frame, FrameError
 from smotracker_ros.video.base import DEFAULT_FPS, SourceError
-from smotracker_ros.video.encodings import from_opencv
+from smotracker_ros.video.image_files import IMAGE_SUFFIXES, page_count, read_pages
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+# Pictures that Python's table of file types may not know
+_UNREAD_SUFFIXES = (".avif", ".dng", ".exr", ".fff", ".heic", ".heif", ".jp2", ".jxl", ".npy", ".raw", ".seq")
+# Broken files of a source that are named one by one
+_NAMED = 3
 
 _logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ def _file_numbers(files: Sequence[Path]) -> list[int]:
 
 
 class ImageFolderSource:
-    """Images of one folder in natural order of their names; deep ones through one :class:`AutomaticGain`.
+    """Images of one folder in natural order of their names, or of one file; each page of a file is a frame.
 
     See :class:`~smotracker_ros.video.base.FrameSource`.
     """
@@ -88,7 +90,7 @@ class ImageFolderSource:
         """List the images.
 
         Args:
-            path: the folder.
+            path: the folder, or a file.
             fps: frames per second.
             labelled_length: number of frames that labels count; see :func:`frame_places`.
 
@@ -96,15 +98,18 @@ class ImageFolderSource:
             SourceError: if there is none, or none can be read.
         """
         self.path, self.fps, self.skipped = path, fps, 0
-        self.name = path.name or path.resolve().name
-        self.files = image_files(path)
+        alone = path.is_file()
+        self.name = path.stem if alone else path.name or path.resolve().name
+        self.files = [path] if alone else image_files(path)
         if not self.files:
-            raise SourceError(f"{path} holds neither images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) nor a rosbag2")
-        self.places = frame_places(self.files, labelled_length)
-        self.length: int | None = len(self.files)
-        first = next(self._frames(), None)
+            raise SourceError(_why_empty(path))
+        self.places = [0] if alone else frame_places(self.files, labelled_length)
+        several = page_count(self.files[0]) > 1
+        self.length: int | None = sum(map(page_count, self.files)) if several else len(self.files)
+        first = next(self._frames(quiet=True), None)
         if first is None:
-            raise SourceError(f"none of the {len(self.files)} images in {path} can be read; are they complete?")
+            which = "it is" if alone else f"none of the {len(self.files)} images in it is"
+            raise SourceError(f"{path}: {which} readable; copy or record it again")
         self.size: tuple[int, int] | None = (first.height, first.width)
         self.skipped = 0
 
@@ -116,20 +121,74 @@ class ImageFolderSource:
                 self.path,
                 missing,
             )
+        if self.path.is_dir():
+            for text in _oddities(self.path, self.files):
+                _logger.warning("%s: %s", self.path, text)
         return self._frames()
 
-    def _frames(self) -> Iterator[Frame]:
-        self.skipped = 0
+    def _frames(self, quiet: bool = False) -> Iterator[Frame]:
+        self.skipped = others = further = 0
         gain = AutomaticGain()
         for place, file in zip(self.places, self.files, strict=True):
-            try:
-                image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-                if image is None:
-                    raise FrameError("it is broken or not an image")
-                stamp = round(place / self.fps * 1e9)
-                frame = Frame(from_opencv(image, gain, stamp), stamp, place)
-            except (FrameError, cv2.error) as error:
-                _logger.warning("%s was skipped: %s", file, error)
-                self.skipped += 1
-                continue
-            yield frame
+            pages, size = 0, None
+            for page in read_pages(file):
+                index = place + further + pages
+                stamp = round(index / self.fps * 1e9)
+                try:
+                    frame = Frame(page.decode(gain, stamp), stamp, index)
+                except FrameError as error:
+                    pages += 1
+                    self.skipped += 1
+                    if self.skipped <= _NAMED and not quiet:
+                        _logger.warning("%s was skipped: %s", file, error)
+                    continue
+                if size not in (None, frame.image.shape):
+                    others += 1
+                    continue
+                pages, size = pages + 1, frame.image.shape
+                yield frame
+            further += pages - 1
+        if self.skipped > _NAMED and not quiet:
+            _logger.warning("%s: %d images were skipped in all", self.path, self.skipped)
+        if others and not quiet:
+            _logger.warning("%s: %d pages are not read: they differ in size from their file's first", self.path, others)
+
+
+def _why_empty(folder: Path) -> str:
+    """What is in a folder that holds no image."""
+    known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    unread = " ".join(f"Not read: {text}." for text in _unread(folder))
+    return f"{folder} holds neither images ({known}) nor a rosbag2; give a folder that does. {unread}".rstrip()
+
+
+def _oddities(folder: Path, files: Sequence[Path]) -> Iterator[str]:
+    """What a user may not expect of a folder."""
+    for text in _unread(folder):
+        yield f"not read: {text}"
+    twice = [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]
+    if twice:
+        yield (
+            f"{len(twice)} images are there in several formats ({_some(twice)}), and each is a frame; "
+            "keep one format in the folder"
+        )
+
+
+def _unread(folder: Path) -> Iterator[str]:
+    """Pictures below a folder that its source does not read."""
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    folders = [path.name for path in visible if path.is_dir() and image_files(path)]
+    if folders:
+        yield f"images in sub-folders ({_some(folders)})"
+    kinds = Counter(path.suffix.lower() for path in visible if path.is_file() and _is_unknown_picture(path))
+    if kinds:
+        yield ", ".join(f"{count} files *{suffix}" for suffix, count in sorted(kinds.items()))
+
+
+def _is_unknown_picture(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    kind = mimetypes.guess_type(path.name.lower())[0] or ""
+    return suffix not in IMAGE_SUFFIXES and (kind.startswith(("image/", "video/")) or suffix in _UNREAD_SUFFIXES)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

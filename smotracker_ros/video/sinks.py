@@ -91,7 +91,7 @@ class VideoWriter:
             fps: frames per second.
             quality: constant rate factor of x264, 0 lossless to 51 worst.
         """
-        self._container = av.open(str(path), "w")
+        self._container = av.open(str(path.absolute()), "w")
         self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": str(quality), "preset": "veryfast"}

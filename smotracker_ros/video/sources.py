@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smotracker_ros.video.bags import BagSource, is_bag
 from smotracker_ros.video.base import DEFAULT_FPS, FrameSource, SourceError
+from smotracker_ros.video.image_files import IMAGE_SUFFIXES
 from smotracker_ros.video.image_folders import ImageFolderSource
 from smotracker_ros.video.videos import VideoSource
 
@@ -19,8 +20,8 @@ def open_source(
     """Open whatever holds frames.
 
     Args:
-        path: a video file, a folder of images, a sequence folder (`seqinfo.ini` beside a video or an image folder), or
-            a rosbag2 (its folder, or one .mcap or .db3 file).
+        path: a video or image file, a folder of images, a sequence folder (`seqinfo.ini` beside a video or an image
+            folder), or a rosbag2 (its folder, or one .mcap or .db3 file).
         topic: image topic of a bag; None: the only one there is.
         fps: frames per second of an image folder, and of anything else that does not state its own.
         labelled_length: number of frames that labels of an image folder count: the numbers in the names of its files
@@ -38,11 +39,16 @@ def open_source(
         return BagSource(path, topic)
     if topic is not None:
         raise SourceError(f"{path} is not a rosbag2, so it has no topic {topic}; leave the topic out")
-    if path.is_file():
-        return VideoSource(path, fallback_fps=fps or DEFAULT_FPS)
     if (path / "seqinfo.ini").is_file():
         return _open_sequence(path, fps)
-    return ImageFolderSource(path, fps or DEFAULT_FPS, labelled_length)
+    return _open_pictures(path, fps or DEFAULT_FPS, labelled_length)
+
+
+def _open_pictures(path: Path, fps: float, labelled_length: int | None) -> FrameSource:
+    """A video, an image, or a folder of images."""
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        return VideoSource(path, fps)
+    return ImageFolderSource(path, fps, labelled_length)
 
 
 def _open_sequence(path: Path, fps: float | None) -> FrameSource:
@@ -59,6 +65,6 @@ def _open_sequence(path: Path, fps: float | None) -> FrameSource:
         raise SourceError(f"{path / 'seqinfo.ini'} is not a sequence description ({error}); see [Sequence]") from error
     if not inner.exists():
         raise SourceError(f"{path / 'seqinfo.ini'} names {inner.name}, which is not in {path}; restore it")
-    source = VideoSource(inner, rate) if inner.is_file() else ImageFolderSource(inner, rate, length)
+    source = _open_pictures(inner, rate, length)
     source.name = name
     return source

@@ -5,29 +5,39 @@ from __future__ import annotations
 import heapq
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 
 from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
 from smotracker_ros.video.base import DEFAULT_FPS, SourceError
 from smotracker_ros.video.encodings import stretch
+from smotracker_ros.video.orientation import UPRIGHT, matrix_orientation
+from smotracker_ros.video.stream_clock import StreamClock
 
 _LENGTH_SLACK = 2
 """Frames by which a length that is stated as a duration may be wrong."""
+
+_PROBED_PACKETS = 500
+"""Packets that are looked at to tell which of several streams move."""
 
 _logger = logging.getLogger(__name__)
 
 
 class VideoSource:
-    """Frames of a video file with the container's timestamps; see :class:`~smotracker_ros.video.base.FrameSource`."""
+    """Frames of a video file with the container's timestamps, right side up.
+
+    See :class:`~smotracker_ros.video.base.FrameSource`.
+    """
 
     def __init__(self, path: Path, fallback_fps: float = DEFAULT_FPS) -> None:
-        """Open the file and check that its first frame can be decoded.
+        """Open the file, choose its video stream, and check that its first frame can be decoded.
 
         Raises:
-            SourceError: if the file is empty, no video, or holds no decodable frame.
+            SourceError: if the file is empty, no video, or holds no decodable frame, or one that cannot be turned.
         """
         self.path = path
         self.name = path.parent.name if path.stem == "video" and path.parent.name else path.stem
@@ -35,7 +45,9 @@ class VideoSource:
         if path.stat().st_size == 0:
             raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
         with self._open() as container:
-            stream = container.streams.video[0]
+            self._stream, self._unread = _choose_stream(path, container)
+        with self._open() as container:
+            stream = container.streams[self._stream]
             rate = stream.average_rate or stream.guessed_rate
             self.fps = float(rate) if rate else fallback_fps
             self.length: int | None = stream.frames or None
@@ -44,12 +56,17 @@ class VideoSource:
             first = next(self._decode(container), None)
             if first is None:
                 raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
-            self.size: tuple[int, int] | None = (first[1].height, first[1].width)
+            try:
+                image = _pixels(first[1], AutomaticGain(), 0)
+            except FrameError as error:
+                raise SourceError(f"{path} cannot be shown: {error}") from error
+            self.size: tuple[int, int] | None = image.shape[:2]
         self.skipped = 0
 
     def _open(self) -> av.container.InputContainer:
         try:
-            container = av.open(str(self.path))
+            # an absolute path: FFmpeg takes what stands before a colon for a protocol
+            container = av.open(f"file:{self.path.absolute()}")
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise SourceError(
                 f"{self.path} is not a readable video ({error}); check it with ffprobe, or record it again"
@@ -61,7 +78,7 @@ class VideoSource:
 
     def _decode(self, container: av.container.InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decoded frames with their places; what cannot be decoded is counted, and keeps its place."""
-        stream = container.streams.video[0]
+        stream = container.streams[self._stream]
         # decoding whole frames side by side loses those that wait behind a broken one at the end
         stream.thread_type = "SLICE"
         packets = container.demux(stream)
@@ -104,35 +121,72 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
+        if self._unread:
+            _logger.warning("%s: stream %d is read; not read: %s", self.path, self._stream, "; ".join(self._unread))
+        clock, gain, told = StreamClock(self.fps), AutomaticGain(), False
         with self._open() as container:
-            previous, gain = -1, AutomaticGain()
             for index, decoded in self._decode(container):
-                seconds = decoded.time
-                stamp = round(index / self.fps * 1e9) if seconds is None else round(seconds * 1e9)
-                # Some containers repeat a time; the tracker needs time to go on.
-                stamp = max(stamp, previous + 1)
-                previous = stamp
+                stamp, remark = clock.stamp(index, decoded.time)
+                if remark:
+                    _logger.warning("%s: %s", self.path, remark)
                 try:
                     frame = Frame(_pixels(decoded, gain, stamp), stamp, index)
                 except FrameError as error:
-                    _logger.warning("%s: frame %d was skipped: %s", self.path, index, error)
                     self.skipped += 1
+                    if not told:
+                        _logger.warning("%s: frame %d was skipped, and others like it: %s", self.path, index, error)
+                    told = True
                     continue
                 yield frame
 
 
-def _pixels(frame: av.VideoFrame, gain: AutomaticGain, timestamp_ns: int) -> UInt8Image:
-    """A decoded frame as uint8 RGB.
+def _choose_stream(path: Path, container: av.container.InputContainer) -> tuple[int, list[str]]:
+    """The stream to read, and what the others are that somebody might miss.
+
+    It is the first video stream that moves, one that is marked as default before others. Covers and thumbnails are no
+    video.
 
     Raises:
-        FrameError: if its pixel format cannot be converted.
+        SourceError: if there is nothing but a cover.
+    """
+    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    videos = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not videos:
+        raise SourceError(f"{path} holds no video, only the picture of a cover; give a video file")
+    if len(videos) == 1:
+        return videos[0].index, []
+    counts = Counter[int]()
+    try:
+        for number, packet in enumerate(container.demux(videos), start=1):
+            counts[packet.stream.index] += packet.size > 0
+            if number >= _PROBED_PACKETS or min(counts[stream.index] for stream in videos) > 1:
+                break
+    except av.error.FFmpegError:
+        pass  # told where the stream is read
+    moving = [stream for stream in videos if counts[stream.index] > 1] or videos
+    chosen = next((stream for stream in moving if stream.disposition & av.stream.Disposition.default), moving[0])
+    return chosen.index, [
+        f"stream {stream.index} ({'video' if stream in moving else 'still picture'}, {stream.codec_context.name}, "
+        f"{stream.codec_context.width}x{stream.codec_context.height})"
+        for stream in videos
+        if stream is not chosen
+    ]
+
+
+def _pixels(frame: av.VideoFrame, gain: AutomaticGain, timestamp_ns: int) -> UInt8Image:
+    """A decoded frame as uint8 RGB, right side up.
+
+    Raises:
+        FrameError: if its pixel format cannot be converted, or it is to be shown aslant.
     """
     deep = _sensor_format(frame.format)
     try:
         pixels = frame.to_ndarray(format=deep or "rgb24")
     except (av.error.FFmpegError, ValueError) as error:
         raise FrameError(f"its pixel format {frame.format.name} cannot be shown ({error})") from error
-    return stretch(pixels, gain, timestamp_ns)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    turn = UPRIGHT if matrix is None else matrix_orientation(np.frombuffer(matrix, np.int32).reshape(3, 3))
+    return turn.apply(stretch(pixels, gain, timestamp_ns))
 
 
 def _sensor_format(pixels: av.VideoFormat) -> str | None:
