@@ -64,7 +64,7 @@ def _forward(name: str, module: str, attribute: str, summary: str) -> None:
 
 @app.command()
 def track(
-    source: Annotated[Path, typer.Argument(help="A video file, a folder of images, or a rosbag2.")],
+    source: Annotated[Path, typer.Argument(help="A video file, an image or a folder of images, or a rosbag2.")],
     output: Annotated[Path, typer.Option(help="Folder for tracks.txt, overlay.mp4 and summary.json.")],
     preset: Annotated[str, typer.Option(help="Named set-up of the tracker.")] = "y-smotracker",
     prompt: Annotated[
@@ -90,11 +90,12 @@ def track(
 
     frame_source = open_source(source, topic, fps)
     from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.stream import StreamRules
     from smotracker_ros.video import sinks
 
     settings = load_settings(preset, overrides)
     tracker = build_tracker(settings)
-    statistics = _Statistics()
+    statistics, rules = _Statistics(), StreamRules(logging.getLogger(__name__).warning)
     with _output_folder(output), ExitStack() as stack, _progress() as progress:
         writers: list[sinks.Sink] = [
             sinks.MotWriter(output / "tracks.txt"),
@@ -109,12 +110,17 @@ def track(
             stack.enter_context(writer)
         total = min(filter(None, (frame_source.length, frames)), default=None)
         for frame in progress.track(_first(frame_source, frames), total=total, description=frame_source.name):
+            if not rules.admit(frame):
+                continue
+            if rules.broken:
+                tracker.reset()
             started = time.perf_counter()
             tracks = tracker.update(frame)
             statistics.add(tracks, time.perf_counter() - started)
             for writer in writers:
                 writer.write(frame, tracks)
         summary = statistics.summary(frame_source)
+        summary |= {"out_of_order_frames": rules.out_of_order, "restarts": rules.restarts}
         summary |= {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
         summary_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     typer.echo(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,15 @@ def read_tracks(path: Path) -> TrackRows:
         rows[:, 6].astype(np.float32),
         rows[:, 7].astype(np.int64),
     )
+
+
+def track_lines(rows: TrackRows) -> Iterator[str]:
+    """The MOT text of :class:`smotracker_ros.video.sinks.MotWriter`."""
+    for frame, identity, box, score, class_id in zip(
+        rows.frames, rows.ids, rows.boxes, rows.scores, rows.class_ids, strict=True
+    ):
+        x1, y1, x2, y2 = (float(value) for value in box)
+        yield f"{frame + 1},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.2f},{class_id},-1\n"
 
 
 @dataclass(frozen=True)
