@@ -43,6 +43,9 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.evaluation.benchmarks.measuring", "BenchmarkError"),
 )
 
+# What the extra `evaluation` brings; the other optional parts tell themselves what they lack
+_EVALUATION_PACKAGES = ("trackeval", "boxmot", "pandas", "matplotlib", "joblib")
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -281,10 +284,19 @@ def main() -> None:
     try:
         app(prog_name="smotracker")
     except Exception as error:
-        if not _is_expected(error):
+        text = _missing_extra(error) or (str(error) if _is_expected(error) else "")
+        if not text:
             raise
-        typer.echo(f"smotracker: {error}", err=True)
+        typer.echo(f"smotracker: {text}", err=True)
         sys.exit(1)
+
+
+def _missing_extra(error: Exception) -> str:
+    """What to install for a package that is not there; empty if it is none of the extra `evaluation`."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in _EVALUATION_PACKAGES:
+        return ""
+    return f"this command needs {package}, which is not installed; pip install 'smotracker_ros[evaluation]'"
 
 
 def _is_expected(error: Exception) -> bool:

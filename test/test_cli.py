@@ -203,3 +203,14 @@ def test_other_sizes_in_a_folder_begin_anew_and_are_said(scene: Path, tmp_path: 
     assert 4 not in rows[:, 0] and rows[:, 0].max() == 20
     names = sorted(path.stem for path in (tmp_path / "o" / "masks").iterdir())
     assert names == [f"{number:06d}" for number in range(1, 21) if number != 4]
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [("evaluate", "trackeval"), ("compare", "joblib"), ("reproduce", "matplotlib"), ("tune-peers", "trackeval")],
+)
+def test_a_missing_extra_is_one_line(command: str, package: str, tmp_path: Path) -> None:
+    arguments = ["doha"] if command == "reproduce" else []
+    code = f"import sys; sys.modules[{package!r}] = None; {ENTRY}"
+    result = _run(command, *arguments, "--data", tmp_path, "--output", tmp_path / "o", code=code)
+    _one_line_error(result, package, "smotracker_ros[evaluation]")

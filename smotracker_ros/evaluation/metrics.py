@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.video.mot_text import MotTextError, read_rows
 
 with contextlib.redirect_stdout(io.StringIO()):
     from trackeval.datasets._base_dataset import _BaseDataset
@@ -65,12 +66,9 @@ def read_tracks(path: Path) -> TrackRows:
         DatasetError: if the file is missing or broken.
     """
     try:
-        text = Path(path).read_text(encoding="ascii")
-        rows = np.loadtxt(text.splitlines(), delimiter=",", ndmin=2) if text.strip() else np.zeros((0, 9))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: {error}") from error
-    if rows.shape[1] < 6:
-        raise DatasetError(f"{path}: rows need frame,id,x,y,w,h, not {rows.shape[1]} columns")
+        rows = read_rows(Path(path), 6)
+    except MotTextError as error:
+        raise DatasetError(str(error)) from error
     rows = np.hstack([rows, np.ones((len(rows), max(8 - rows.shape[1], 0)))])
     boxes = np.hstack([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]])
     return TrackRows(

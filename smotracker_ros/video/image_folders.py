@@ -51,7 +51,7 @@ def frame_places(files: Sequence[Path], length: int | None = None) -> list[int]:
     Returns:
         0-based, rising; the positions in `files` if names tell nothing.
     """
-    numbers = _file_numbers(files)
+    numbers = file_numbers(files)
     if not numbers:
         return list(range(len(files)))
     if length is not None:
@@ -67,7 +67,7 @@ def frame_places(files: Sequence[Path], length: int | None = None) -> list[int]:
     return [(number - numbers[0]) // step for number in numbers]
 
 
-def _file_numbers(files: Sequence[Path]) -> list[int]:
+def file_numbers(files: Sequence[Path]) -> list[int]:
     """The numbers that tell the names of files apart, rising; empty if there is more to them, or no number."""
     names = [re.split(r"(\d+)", path.stem) for path in files]
     texts = {tuple(parts[::2]) for parts in names}

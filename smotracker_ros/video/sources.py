@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
 from pathlib import Path
 
 from smotracker_ros.video.bags import BagSource, is_bag
 from smotracker_ros.video.base import DEFAULT_FPS, FrameSource, SourceError
 from smotracker_ros.video.image_files import IMAGE_SUFFIXES
 from smotracker_ros.video.image_folders import ImageFolderSource
+from smotracker_ros.video.mot_text import MotTextError, read_seqinfo
 from smotracker_ros.video.videos import VideoSource
 
 __all__ = ["FrameSource", "ImageFolderSource", "SourceError", "VideoSource", "open_source"]
@@ -53,18 +53,19 @@ def _open_pictures(path: Path, fps: float, labelled_length: int | None) -> Frame
 
 def _open_sequence(path: Path, fps: float | None) -> FrameSource:
     """A folder in the MOTChallenge manner: seqinfo.ini names the video (`video`) or the image folder (`imDir`)."""
-    parser = configparser.ConfigParser()
+    info = path / "seqinfo.ini"
     try:
-        parser.read(path / "seqinfo.ini")
-        section = parser["Sequence"]
+        section = read_seqinfo(info)
         rate = fps or float(section.get("frameRate", str(DEFAULT_FPS)))
-        inner = path / section.get("video", section.get("imDir", "video.mp4"))
-        name = section.get("name", path.name)
         length = int(section["seqLength"]) if "seqLength" in section else None
-    except (configparser.Error, KeyError, ValueError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path / 'seqinfo.ini'} is not a sequence description ({error}); see [Sequence]") from error
+    except MotTextError as error:
+        raise SourceError(str(error)) from error
+    except ValueError as error:
+        raise SourceError(f"{info} is not a sequence description ({error})") from error
+    inner = path / section.get("video", section.get("imDir", "video.mp4"))
+    name = section.get("name", path.name)
     if not inner.exists():
-        raise SourceError(f"{path / 'seqinfo.ini'} names {inner.name}, which is not in {path}; restore it")
+        raise SourceError(f"{info} names {inner.name}, which is not in {path}; restore it")
     source = _open_pictures(inner, rate, length)
     source.name = name
     return source
