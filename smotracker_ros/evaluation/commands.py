@@ -262,7 +262,7 @@ def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
 
 def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        return {str(name): dict(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(name): dict(values) for name, values in json.loads(path.read_text(encoding="utf-8-sig")).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ComparisonError(f"{path} is no file of `smotracker tune-peers` ({error}); run that command") from error
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
+import contextlib
+import itertools
 import logging
 import re
 from collections import Counter
@@ -15,11 +16,15 @@ import numpy as np
 from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
 from smotracker_ros.video.base import DEFAULT_FPS, SourceError
 from smotracker_ros.video.encodings import stretch
+from smotracker_ros.video.frame_places import PresentedFrames, StoredFrames
 from smotracker_ros.video.orientation import UPRIGHT, matrix_orientation
 from smotracker_ros.video.stream_clock import StreamClock
 
-_LENGTH_SLACK = 2
-"""Frames by which a length that is stated as a duration may be wrong."""
+_LARGEST_REST = 0.5
+"""Seconds from a video's last frame to its stated end."""
+
+_RATE_PACKETS = 240
+_SAME_RATE = 0.03
 
 _PROBED_PACKETS = 500
 """Packets that are looked at to tell which of several streams move."""
@@ -47,17 +52,18 @@ class VideoSource:
         with self._open() as container:
             self._stream, self._unread = _choose_stream(path, container)
         with self._open() as container:
+            self.fps = _rate(container, container.streams[self._stream]) or fallback_fps
+        with self._open() as container:
             stream = container.streams[self._stream]
-            rate = stream.average_rate or stream.guessed_rate
-            self.fps = float(rate) if rate else fallback_fps
-            self.length: int | None = stream.frames or None
-            if self.length is None and container.duration:
-                self.length = round(container.duration / av.time_base * self.fps)
+            seconds = container.duration / av.time_base if container.duration else None
+            # some containers count the packets that only repeat a picture
+            counts = [stream.frames or None, round(seconds * self.fps) if seconds else None]
+            self.length: int | None = min(filter(None, counts), default=None)
             first = next(self._decode(container), None)
             if first is None:
                 raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
             try:
-                image = _pixels(first[1], AutomaticGain(), 0)
+                image = _pixels(first[2], AutomaticGain(), 0)
             except FrameError as error:
                 raise SourceError(f"{path} cannot be shown: {error}") from error
             self.size: tuple[int, int] | None = image.shape[:2]
@@ -76,14 +82,14 @@ class VideoSource:
             raise SourceError(f"{self.path} holds no video stream; give a file with pictures")
         return container
 
-    def _decode(self, container: av.container.InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decoded frames with their places; what cannot be decoded is counted, and keeps its place."""
+    def _decode(self, container: av.container.InputContainer) -> Iterator[tuple[int, float | None, av.VideoFrame]]:
+        """Decoded frames with places and times in seconds; what cannot be decoded is counted, and keeps its place."""
         stream = container.streams[self._stream]
         # decoding whole frames side by side loses those that wait behind a broken one at the end
         stream.thread_type = "SLICE"
         packets = container.demux(stream)
-        places = _Places(float(1 / self.fps / stream.time_base) if stream.time_base else 1.0)
-        reason = ""
+        places: PresentedFrames | StoredFrames | None = None
+        reason, last = "", None
         while True:
             try:
                 packet = next(packets)
@@ -93,15 +99,23 @@ class VideoSource:
                 _logger.warning("%s ends early: %s", self.path, error)
                 self.skipped += 1
                 break
+            if places is None:
+                timed = packet.pts is not None and "avi" not in container.format.name.split(",")
+                places = PresentedFrames(float(1 / self.fps / stream.time_base)) if timed else StoredFrames()
             places.send(packet)
             try:
                 decoded = packet.decode()
             except av.error.FFmpegError as error:
                 reason = reason or str(error)
-                places.fail(packet)
+                if packet.size:
+                    places.fail()
                 continue
             for frame in decoded:
-                yield places.take(frame), frame
+                index, seconds = places.take(frame)
+                last = max(filter(None, (last, seconds)), default=None)
+                yield index, seconds, frame
+        if places is None:
+            return
         places.end()
         if places.lost:
             _logger.warning(
@@ -111,12 +125,20 @@ class VideoSource:
                 f" ({reason})" if reason else "",
             )
         self.skipped += places.lost
-        if self.length is not None and places.count < self.length - _LENGTH_SLACK and len(container.streams) == 1:
+        self._check_end(container, last)
+
+    def _check_end(self, container: av.container.InputContainer, last: float | None) -> None:
+        """Say so if the last frame's time, in seconds, lies before the stated end."""
+        # a sound may be longer than its picture
+        if last is None or container.duration is None or len(container.streams) > 1:
+            return
+        end = ((container.start_time or 0) + container.duration) / av.time_base
+        if end - last > _LARGEST_REST:
             _logger.warning(
-                "%s ends early: it states %d frames, and holds %d; record or copy it again",
+                "%s ends early: its last frame is at %.1f s, and %.1f s are stated; copy or record it again",
                 self.path,
-                self.length,
-                places.count,
+                last,
+                end,
             )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -125,8 +147,8 @@ class VideoSource:
             _logger.warning("%s: stream %d is read; not read: %s", self.path, self._stream, "; ".join(self._unread))
         clock, gain, told = StreamClock(self.fps), AutomaticGain(), False
         with self._open() as container:
-            for index, decoded in self._decode(container):
-                stamp, remark = clock.stamp(index, decoded.time)
+            for index, seconds, decoded in self._decode(container):
+                stamp, remark = clock.stamp(index, seconds)
                 if remark:
                     _logger.warning("%s: %s", self.path, remark)
                 try:
@@ -138,6 +160,24 @@ class VideoSource:
                     told = True
                     continue
                 yield frame
+
+
+def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Frames per second by the usual step of time from frame to frame; the stated rate if that is the same, or alone.
+
+    A mean would be misled by a gap, or by frames that a camera hands out at once when it starts.
+    """
+    stated = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    times: list[int] = []
+    with contextlib.suppress(av.error.FFmpegError):  # told where the stream is read
+        for packet in itertools.islice(container.demux(stream), _RATE_PACKETS):
+            if packet.size and packet.pts is not None:
+                times.append(packet.pts)
+    steps = np.diff(np.unique(times))
+    if not len(steps) or not stream.time_base:
+        return next(iter(stated), None)
+    rate = float(1 / (np.median(steps) * stream.time_base))
+    return next((other for other in stated if abs(other / rate - 1) < _SAME_RATE), rate)
 
 
 def _choose_stream(path: Path, container: av.container.InputContainer) -> tuple[int, list[str]]:
@@ -204,76 +244,3 @@ def _sensor_format(pixels: av.VideoFormat) -> str | None:
     if floating or (bits >= 16 and (pixels.is_rgb or pixels.is_bayer)):
         return "gbrpf32le" if floating else "rgb48le"
     return None
-
-
-class _Places:
-    """Numbers the frames of a stream by the packets that were sent to its decoder.
-
-    Frames come out in order of presentation. So a packet that is to be shown before the present frame and has not come
-    out by now never will: its place stays free.
-
-    Attributes:
-        count: number of places so far.
-        lost: number of those whose frame could not be decoded.
-
-    Args:
-        period: of the frames, in units of the stream's time base.
-    """
-
-    def __init__(self, period: float) -> None:
-        self.lost = 0
-        self._period = period
-        self._waiting: list[tuple[int, int]] = []
-        self.count = 0
-        # time starts anew where streams were joined: times are compared within a part of the stream only
-        self._sent_part = self._taken_part = 0
-        self._last_dts: int | None = None
-        self._last_pts: int | None = None
-
-    def send(self, packet: av.Packet) -> None:
-        """Note a packet before it is decoded."""
-        if not packet.size or packet.pts is None or packet.is_discard:
-            return
-        if packet.dts is not None:
-            if self._last_dts is not None and packet.dts < self._last_dts:
-                self._sent_part += 1
-            self._last_dts = packet.dts
-        heapq.heappush(self._waiting, (self._sent_part, packet.pts))
-
-    def fail(self, packet: av.Packet) -> None:
-        """Note a packet that cannot be decoded; those with a time are missed by :meth:`take`."""
-        if packet.size and packet.pts is None:
-            self.lost += 1
-            self.count += 1
-
-    def take(self, frame: av.VideoFrame) -> int:
-        """The place of the next decoded frame."""
-        if frame.pts is not None:
-            before = self._last_pts
-            if before is not None and frame.pts < before and (self._taken_part + 1, frame.pts) in self._waiting:
-                self._taken_part, before = self._taken_part + 1, None
-            missing = self._drop_before((self._taken_part, frame.pts))
-            if before is not None and missing:
-                # packets without a picture of their own (hidden frames) leave no gap in time
-                missing = min(missing, max(round((frame.pts - before) / self._period) - 1, 0))
-            self.lost += missing
-            self.count += missing
-            self._last_pts = frame.pts
-        self.count += 1
-        return self.count - 1
-
-    def end(self) -> None:
-        """Count what has not come out at the end of the stream."""
-        self.lost += len(self._waiting)
-        self.count += len(self._waiting)
-        self._waiting.clear()
-
-    def _drop_before(self, time: tuple[int, int]) -> int:
-        """Forget the packets up to a frame's time; returns the number of those before it."""
-        missing = 0
-        while self._waiting and self._waiting[0] < time:
-            heapq.heappop(self._waiting)
-            missing += 1
-        if self._waiting and self._waiting[0] == time:
-            heapq.heappop(self._waiting)
-        return missing

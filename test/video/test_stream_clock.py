@@ -32,6 +32,18 @@ def test_joined_recordings_go_on_by_the_period(make_video: Maker, caplog: pytest
     assert "time starts anew at frame 10" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["clip.avi", "clip.h264"])
+def test_frames_of_containers_without_times_of_presentation(
+    make_video: Maker, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = list(open_source(make_video(name, frames=30)))
+    assert [frame.index for frame in frames] == list(range(30))
+    np.testing.assert_allclose(np.diff([frame.timestamp_ns for frame in frames]), PERIOD, atol=2)
+    levels = [round((float(frame.image[2, 2].mean()) - 20) / 2) for frame in frames]
+    np.testing.assert_allclose(levels, range(30), atol=1)
+    assert not caplog.records
+
+
 def test_time_that_starts_anew() -> None:
     times = [5 + index * 0.04 for index in range(20)] + [index * 0.04 for index in range(20)]
     for later in (0.0, 4.9):
@@ -73,3 +85,22 @@ def test_gaps_are_kept_and_large_ones_are_said() -> None:
     stamps, remarks = stamps_of(times)
     np.testing.assert_allclose(stamps, np.array(times) * 1e9, atol=1)
     assert len(remarks) == 1 and "29.6 s are missing before frame 4" in remarks[0]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0, 1, *range(80, 2000, 40)],  # two frames at once when the camera starts
+        [0, *range(9000, 11000, 40)],  # one long before the others
+    ],
+)
+def test_the_rate_is_that_of_most_frames(
+    make_video: Maker, name: str, times: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_source(make_video(name, frames=len(times), times=times))
+    assert source.fps == pytest.approx(25)
+    frames = list(source)
+    assert [frame.index for frame in frames] == list(range(len(times)))
+    assert np.median(np.diff([frame.timestamp_ns for frame in frames])) == pytest.approx(PERIOD, abs=1)
+    assert {record.getMessage().rpartition("; ")[2] for record in caplog.records} <= {"time keeps gaps"}
