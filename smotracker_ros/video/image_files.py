@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from smotracker_ros.frames import AutomaticGain, FrameError, UInt8Image
-from smotracker_ros.video.encodings import decode_compressed_image, from_opencv
+from smotracker_ros.video.encodings import LARGEST_FILE, LARGEST_IMAGE, decode_compressed_image, from_opencv
 from smotracker_ros.video.orientation import UPRIGHT, Orientation, exif_orientation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".pnm")
@@ -33,6 +33,7 @@ class _Header:
 
     form: str = ""
     pages: int = 1
+    pixels: int = 0
     orientation: Orientation = UPRIGHT
 
 
@@ -69,15 +70,17 @@ class Page:
             return from_opencv(self._image, gain, timestamp_ns)
         if not self._data:
             raise FrameError(self._reason)
-        return self._orientation.apply(decode_compressed_image(self._data, gain, timestamp_ns))
+        with _quiet():
+            return self._orientation.apply(decode_compressed_image(self._data, gain, timestamp_ns))
 
 
 def page_count(path: Path) -> int:
     """Number of pictures in a file, as far as its header tells; at least 1."""
     try:
-        with path.open("rb") as file:
-            mark = file.read(4)
-        return max(cv2.imcount(str(path)), 1) if mark in _TIFF_MARKS else _header(path.read_bytes()).pages
+        if _is_tiff(path):
+            with _quiet():
+                return max(cv2.imcount(str(path)), 1)
+        return _header(path).pages
     except (OSError, cv2.error):
         return 1
 
@@ -85,61 +88,105 @@ def page_count(path: Path) -> int:
 def read_pages(path: Path) -> Iterator[Page]:
     """The pictures of a file in order, at least one; a page that is broken says so when it is decoded."""
     try:
-        data = path.read_bytes()
+        header = _header(path)
+        size = path.stat().st_size
+        if header.pixels > LARGEST_IMAGE or (size > LARGEST_FILE and not _is_tiff(path)):
+            megapixels = header.pixels // 1_000_000
+            yield Page(None, reason=f"it is too large ({megapixels} megapixels, {size // 2**20} MiB)")
+        elif _is_tiff(path):
+            yield from _tiff_pages(path)
+        elif header.form in _ANIMATED and header.pages > 1:
+            yield from _animation(path)
+        else:
+            yield Page(None, path.read_bytes(), header.orientation)
     except OSError as error:
         yield Page(None, reason=f"it cannot be read ({error.strerror or error})")
-        return
-    if data[:4] in _TIFF_MARKS:
-        yield from _tiff_pages(path, data)
-        return
-    header = _header(data)
-    if header.form in _ANIMATED and header.pages > 1:
-        yield from _animation(data)
-        return
-    yield Page(None, data, header.orientation)
 
 
-def _header(data: bytes) -> _Header:
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_MARKS
+
+
+def _header(path: Path) -> _Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(data)) as image:
-                orientation = exif_orientation(image.getexif().get(_ORIENTATION_TAG))
-                return _Header(image.format or "", getattr(image, "n_frames", 1), orientation)
+            with PIL.Image.open(path) as image:
+                form = image.format or ""
+                pages = getattr(image, "n_frames", 1) if form in _ANIMATED else 1
+                return _Header(form, pages, image.width * image.height, _orientation(image))
+    except PIL.Image.DecompressionBombError:
+        return _Header(pixels=LARGEST_IMAGE + 1)
     except Exception:  # a damaged header surfaces as any of struct's, zlib's or Pillow's errors; decoding tells why
         return _Header()
 
 
-def _tiff_pages(path: Path, data: bytes) -> Iterator[Page]:
-    """Pages of a TIFF of any depth; OpenCV turns them itself."""
+def _orientation(image: PIL.Image.Image) -> Orientation:
+    """What EXIF says; of TIFFs nothing, because OpenCV turns them itself."""
+    # in search of what may stand behind a PNG's pixels Pillow would decode them all
+    ahead = image.format != "PNG" or not {"exif", "Raw profile type exif"}.isdisjoint(image.info)
+    return exif_orientation(image.getexif().get(_ORIENTATION_TAG)) if ahead and image.format != "TIFF" else UPRIGHT
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV's own lines about broken files on stderr are left out: what is broken is said once."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        count = cv2.imcount(str(path))
-        first = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        count, first = 0, None
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _tiff_pages(path: Path) -> Iterator[Page]:
+    """Pages of a TIFF of any depth, right side up."""
+    count = page_count(path)
+    first = next(iter(_read(path, 0, 1)), None)
     yield Page(first)
-    if first is None or count <= 1:
+    if first is None:
         return
+    last: npt.NDArray[np.generic] | None = first
     chunk = max(_CHUNK_BYTES // first.nbytes, 1)
     for start in range(1, count, chunk):
         wanted = min(chunk, count - start)
         pages = _read(path, start, wanted)
         if len(pages) < wanted:
             pages = [page for number in range(start, start + wanted) for page in _read(path, number, 1) or [None]]
+        last = pages[-1]
         yield from map(Page, pages)
+    if last is not None and _breaks_off(path):
+        yield Page(None, reason=f"it breaks off after page {count}")
+
+
+def _breaks_off(path: Path) -> bool:
+    """Whether a TIFF names a further page that is not there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = PIL.Image.open(path)
+        except Exception:  # of a kind that Pillow does not know
+            return False
+        with image:
+            try:
+                return getattr(image, "n_frames", 1) < 1
+            except Exception:  # what lies behind the end is read as anything
+                return True
 
 
 def _read(path: Path, start: int, count: int) -> list[npt.NDArray[np.generic] | None]:
     """Pages of a TIFF in OpenCV's order, up to the first that is broken."""
     try:
-        return list(cv2.imreadmulti(str(path), start, count, flags=cv2.IMREAD_UNCHANGED)[1])
+        with _quiet():
+            return list(cv2.imreadmulti(str(path), start, count, flags=cv2.IMREAD_UNCHANGED)[1])
     except cv2.error:
         return []
 
 
-def _animation(data: bytes) -> Iterator[Page]:
+def _animation(path: Path) -> Iterator[Page]:
     """Pictures of an animated PNG or WebP."""
-    with PIL.Image.open(io.BytesIO(data)) as image:
+    with PIL.Image.open(path) as image:
         for number in range(getattr(image, "n_frames", 1)):
             try:
                 image.seek(number)

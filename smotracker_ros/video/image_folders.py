@@ -23,9 +23,16 @@ _logger = logging.getLogger(__name__)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder in natural order of their names (img2 before img10); hidden files are passed over."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((p for p in found if p.is_file() and not p.name.startswith(".")), key=_natural_order)
+    """The images of a folder in natural order of their names (img2 before img10).
+
+    Hidden files are passed over, and so is what has an image's name and is no file; links that lead nowhere are not.
+    """
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
+    return sorted((path for path in found if path.is_file() or _is_dangling(path)), key=_natural_order)
+
+
+def _is_dangling(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _natural_order(path: Path) -> list[tuple[int, int | str]]:

@@ -116,6 +116,36 @@ def test_all_pages_of_a_stack_are_frames(tmp_path: Path, dtype: type) -> None:
         assert numbers_of(path) == list(range(1, 8))
 
 
+@pytest.mark.parametrize("share", [0.35, 0.65, 0.95])
+def test_a_stack_that_is_cut_off_says_so(
+    tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stack.tif"
+    noise = np.random.default_rng(0).integers(0, 60000, (10, 48, 64)).astype(np.uint16)
+    cv2.imwritemulti(str(path), list(noise))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    frames = list(open_source(path))
+    assert len(frames) == int(share * 10)
+    assert len(caplog.records) == 1 and "stack.tif was skipped" in caplog.text
+    assert capfd.readouterr().err == "", "OpenCV has no word of its own"
+
+
+def test_a_broken_page_leaves_its_place_free(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "stack.tif"
+    cv2.imwritemulti(str(path), [picture(number) for number in range(1, 8)])
+    with PIL.Image.open(path) as image:
+        image.seek(3)
+        starts = image.tag_v2[273]
+    data = path.read_bytes()
+    for start in starts:  # its strips are said to lie behind the end of the file
+        data = data.replace(struct.pack("<I", start), struct.pack("<I", 2**31 - 5))
+    path.write_bytes(data)
+    frames = list(open_source(path))
+    assert [frame.index for frame in frames] == [0, 1, 2, 4, 5, 6]
+    assert [round(float(frame.image[40:, 40:].mean()) / 20) for frame in frames] == [1, 2, 3, 5, 6, 7]
+    assert len(caplog.records) == 1
+
+
 def test_stacks_in_a_folder_and_what_comes_behind_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for start in (0, 4):
         pages = [picture(number)[:, :, 0] for number in range(start, start + 4)]
@@ -164,6 +194,14 @@ def test_a_folder_of_folders_names_them(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "left" / "0.png"), picture(0))
     with pytest.raises(SourceError, match=r"Not read: images in sub-folders \(left\)"):
         open_source(tmp_path)
+
+
+def test_links_that_lead_nowhere_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), picture(3))
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    assert [frame.index for frame in open_source(tmp_path)] == [0, 2]
+    assert "b.png was skipped: it cannot be read (No such file or directory)" in caplog.text
 
 
 def test_many_broken_images_are_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
