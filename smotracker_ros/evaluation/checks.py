@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.geometry import box_centers
 from smotracker_ros.video.base import FrameSource, SourceError
 from smotracker_ros.video.image_folders import ImageFolderSource, file_numbers
 
@@ -24,6 +23,8 @@ def remarks(sequence: EvaluationSequence) -> Iterator[str]:
         source = sequence.open()
     except (SourceError, OSError):
         return
+    if not len(sequence.truth.frames):
+        yield "the truth holds no boxes; whatever is tracked counts as false"
     if source.size is not None:
         yield from _sizes(sequence, source.size)
     yield from _lengths(sequence, source)
@@ -37,10 +38,10 @@ def _sizes(sequence: EvaluationSequence, size: tuple[int, int]) -> Iterator[str]
             "boxes are taken as pixels of the pictures"
         )
     truth = sequence.truth
-    x, y = box_centers(truth.boxes[~truth.ignored]).T
-    outside = int(((x < 0) | (y < 0) | (x > width) | (y > height)).sum())
+    boxes = truth.boxes[~truth.ignored]
+    outside = int(((boxes[:, 2:] <= 0) | (boxes[:, :2] >= [width, height])).any(axis=1).sum())
     if outside:
-        yield f"{outside} of {len(x)} boxes of the truth lie outside of the pictures ({width}x{height})"
+        yield f"{outside} of {len(boxes)} boxes of the truth lie outside of the pictures ({width}x{height})"
 
 
 def _lengths(sequence: EvaluationSequence, source: FrameSource) -> Iterator[str]:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.frames import UInt8Image
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
 from smotracker_ros.video.mot_text import MotTextError, read_rows, read_seqinfo
+from smotracker_ros.video.sources import SourceError, open_source
 
 # A box lies on the label whose centre is nearer than so many of its longer sides
 _ON_LABEL = 0.5
@@ -70,21 +70,15 @@ class Clip:
         Raises:
             ClipError: if the video cannot be opened.
         """
-        capture = cv2.VideoCapture(str(self.video.absolute()))
-        if not capture.isOpened():
-            raise ClipError(f"{self.video}: cannot be opened as a video")
         try:
-            for index in range(self.length):
-                if not capture.grab():
-                    return
-                if index < start or (index - start) % step:
-                    continue
-                good, image = capture.retrieve()
-                if not good:
-                    return
-                yield index, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        finally:
-            capture.release()
+            source = open_source(self.video, labelled_length=self.length)
+        except SourceError as error:
+            raise ClipError(str(error)) from error
+        for frame in source:
+            if frame.index >= self.length:
+                return
+            if frame.index >= start and (frame.index - start) % step == 0:
+                yield frame.index, frame.image
 
     @property
     def is_infrared(self) -> bool:

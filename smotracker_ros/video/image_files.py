@@ -78,8 +78,8 @@ def page_count(path: Path) -> int:
     """Number of pictures in a file, as far as its header tells; at least 1."""
     try:
         if _is_tiff(path):
-            with _quiet():
-                return max(cv2.imcount(str(path)), 1)
+            with _quiet(), _named(path) as name:
+                return max(cv2.imcount(name), 1)
         return _header(path).pages
     except (OSError, cv2.error):
         return 1
@@ -140,6 +140,18 @@ def _quiet() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[str]:
+    """A file's name for OpenCV, which crashes on one that is no UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        yield str(path)
+
+
 def _tiff_pages(path: Path) -> Iterator[Page]:
     """Pages of a TIFF of any depth, right side up."""
     count = page_count(path)
@@ -178,9 +190,9 @@ def _breaks_off(path: Path) -> bool:
 def _read(path: Path, start: int, count: int) -> list[npt.NDArray[np.generic] | None]:
     """Pages of a TIFF in OpenCV's order, up to the first that is broken."""
     try:
-        with _quiet():
-            return list(cv2.imreadmulti(str(path), start, count, flags=cv2.IMREAD_UNCHANGED)[1])
-    except cv2.error:
+        with _quiet(), _named(path) as name:
+            return list(cv2.imreadmulti(name, start, count, flags=cv2.IMREAD_UNCHANGED)[1])
+    except (cv2.error, OSError):
         return []
 
 

@@ -121,7 +121,7 @@ class ImageFolderSource:
         self.skipped = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        missing = self.places[-1] - self.places[0] + 1 - len(self.files)
+        missing = self.places[-1] + 1 - len(self.files)
         if missing:
             _logger.warning(
                 "%s: by the numbers in the names of its files %d images are missing; the others keep their frames",

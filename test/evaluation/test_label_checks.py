@@ -154,6 +154,10 @@ def test_another_image_size_is_said(make: Maker) -> None:
     assert "1 of 1 boxes of the truth lie outside of the pictures" in found
 
 
+def test_empty_truth_is_said(make: Maker) -> None:
+    assert said(make("")) == "the truth holds no boxes; whatever is tracked counts as false"
+
+
 def test_images_from_zero_with_rows_from_one_are_said(make: Maker) -> None:
     assert "images are numbered from 0" in said(make("2,7,11,21,10,8,1,1,1\n", first=0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -289,6 +290,16 @@ NAMES = [
     "[1]",
     "file:x",
 ]
+
+
+def test_names_that_are_no_utf_8(make_video: Maker, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"fl\xfcge")
+    folder.mkdir()
+    cv2.imwritemulti(str(tmp_path / "stack.tif"), [picture(number) for number in range(4)])
+    (tmp_path / "stack.tif").rename(folder / "1.tif")
+    make_video().rename(folder / "clip.mp4")
+    assert len(list(open_source(folder / "clip.mp4"))) == 12
+    assert numbers_of(folder) == numbers_of(folder / "1.tif") == list(range(4))
 
 
 @pytest.mark.parametrize("name", NAMES)
