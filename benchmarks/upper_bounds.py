@@ -121,9 +121,10 @@ def tracked(name: str, true_detections: bool) -> Callable[[Room], TrackRows]:
         if name in PEERS:
             network = load_network(None, settings.masklet_image_size, "cpu")
             propagator = Propagator(network, POLICIES[settings.memory_policy])
-        parts = []
+        parts, shot = [], -1
         for frame in room.sequence.frames():
-            if frame.index in (0, *room.sequence.cuts):
+            before, shot = shot, int(room.sequence.shot_of(frame.index))
+            if shot != before:
                 if name in PEERS:
                     tracker = PEERS[name].build(propagator, room.sequence.fps, {})
                 else:
@@ -135,7 +136,6 @@ def tracked(name: str, true_detections: bool) -> Callable[[Room], TrackRows]:
                 boxes = np.array([item.box for item in shown], np.float32).reshape(-1, 4)
                 ids = np.array([item.id for item in shown])
                 rows = track_rows(frame.index, ids, boxes, np.ones(len(shown)), np.ones(len(shown)))
-            shot = int(room.sequence.shot_of(frame.index))
             parts.append((rows.frames, rows.ids + 10_000 * shot, rows.boxes, rows.scores, rows.class_ids))
         return TrackRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

@@ -43,6 +43,9 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.evaluation.benchmarks.measuring", "BenchmarkError"),
 )
 
+# What the extra `evaluation` brings; the other optional parts tell themselves what they lack
+_EVALUATION_PACKAGES = ("trackeval", "boxmot", "pandas", "matplotlib", "joblib")
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -64,7 +67,7 @@ def _forward(name: str, module: str, attribute: str, summary: str) -> None:
 
 @app.command()
 def track(
-    source: Annotated[Path, typer.Argument(help="A video file, a folder of images, or a rosbag2.")],
+    source: Annotated[Path, typer.Argument(help="A video file, an image or a folder of images, or a rosbag2.")],
     output: Annotated[Path, typer.Option(help="Folder for tracks.txt, overlay.mp4 and summary.json.")],
     preset: Annotated[str, typer.Option(help="Named set-up of the tracker.")] = "y-smotracker",
     prompt: Annotated[
@@ -90,11 +93,12 @@ def track(
 
     frame_source = open_source(source, topic, fps)
     from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.stream import StreamRules
     from smotracker_ros.video import sinks
 
     settings = load_settings(preset, overrides)
     tracker = build_tracker(settings)
-    statistics = _Statistics()
+    statistics, rules = _Statistics(), StreamRules(logging.getLogger(__name__).warning)
     with _output_folder(output), ExitStack() as stack, _progress() as progress:
         writers: list[sinks.Sink] = [
             sinks.MotWriter(output / "tracks.txt"),
@@ -109,12 +113,17 @@ def track(
             stack.enter_context(writer)
         total = min(filter(None, (frame_source.length, frames)), default=None)
         for frame in progress.track(_first(frame_source, frames), total=total, description=frame_source.name):
+            if not rules.admit(frame):
+                continue
+            if rules.broken:
+                tracker.reset()
             started = time.perf_counter()
             tracks = tracker.update(frame)
             statistics.add(tracks, time.perf_counter() - started)
             for writer in writers:
                 writer.write(frame, tracks)
         summary = statistics.summary(frame_source)
+        summary |= {"out_of_order_frames": rules.out_of_order, "restarts": rules.restarts}
         summary |= {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
         summary_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     typer.echo(
@@ -275,10 +284,19 @@ def main() -> None:
     try:
         app(prog_name="smotracker")
     except Exception as error:
-        if not _is_expected(error):
+        text = _missing_extra(error) or (str(error) if _is_expected(error) else "")
+        if not text:
             raise
-        typer.echo(f"smotracker: {error}", err=True)
+        typer.echo(f"smotracker: {text}", err=True)
         sys.exit(1)
+
+
+def _missing_extra(error: Exception) -> str:
+    """What to install for a package that is not there; empty if it is none of the extra `evaluation`."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in _EVALUATION_PACKAGES:
+        return ""
+    return f"this command needs {package}, which is not installed; pip install 'smotracker_ros[evaluation]'"
 
 
 def _is_expected(error: Exception) -> bool:

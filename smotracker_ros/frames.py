@@ -26,7 +26,7 @@ class Frame:
     Attributes:
         image: uint8, shape (height, width, 3), RGB.
         timestamp_ns: capture time in nanoseconds; the only clock that the tracker knows.
-        index: 0-based number of the frame in its stream.
+        index: 0-based place of the frame in its source; frames that are missing or broken leave their places free.
         frame_id: name of the camera's coordinate frame (ROS `header.frame_id`), may be empty.
     """
 
@@ -64,17 +64,26 @@ Limits = tuple[float, float]
 
 # So many values, evenly spread, tell the percentiles of an image well enough
 _SAMPLES = 20_000
+# Of an image's values, the share that its scene consists of at least. The rest may be something hot, of any heat
+_SCENE_SHARE = 0.95
+# Values further from the scene than this share of its width are no part of it
+_SCENE_MARGIN = 0.5
+# Largest ratio of two ranges that are taken one into the other: the narrower of them may be a single value
+_LARGEST_RATIO = 1000.0
+_LARGEST_STEP_BACK = 1.0
 
 
 class AutomaticGain:
     """Useful range of the images of one 16-bit or floating-point stream (thermal cameras), smooth in time.
 
-    Each image's percentiles taken alone would make the picture flicker when something hot enters or leaves. The range
-    follows them with a time constant instead, and jumps only where an image lies outside it altogether, as after a
-    thermal camera's shutter has closed. 8-bit images have no need of it.
+    Every source of deep images has one: videos, folders, bags and topics look the same. The range of one image is that
+    of its scene (:func:`value_limits`). Taken alone it would make the picture flicker, so the stream's range follows
+    it with a time constant: the width in equal ratios, so that something hot that fills more of the picture than a
+    spot does dims it no faster than something cold. The range jumps only where less than a quarter of an image lies in
+    it, as after a thermal camera's shutter has closed.
 
     Args:
-        percentiles: lower and upper percentile of the finite values, in percent.
+        percentiles: lower and upper percentile of the scene's values, in percent.
         seconds: time constant; 0: each image for itself.
     """
 
@@ -93,36 +102,72 @@ class AutomaticGain:
 
         Args:
             values: the image, any shape, integers or floats; not finite ones are passed over.
-            timestamp_ns: its time; an earlier one than before starts anew.
+            timestamp_ns: its time. An image that is up to a second older than the one before was overtaken: it is
+                shown in the present range, and leaves no trace. An older one starts anew.
 
         Raises:
             FrameError: if no value is finite.
         """
-        low, high = value_limits(values, self.percentiles)
-        passed = (timestamp_ns - self._timestamp_ns) / 1e9
-        if self._limits is not None and passed >= 0 and self.seconds > 0:
-            before = self._limits
-            if low <= before[1] and high >= before[0]:
-                gain = 1.0 - float(np.exp(-passed / self.seconds))
-                low, high = before[0] + gain * (low - before[0]), before[1] + gain * (high - before[1])
-        self._limits, self._timestamp_ns = (low, high), timestamp_ns
-        return low, high
+        sample = _sorted_sample(values)
+        before, passed = self._limits, (timestamp_ns - self._timestamp_ns) / 1e9
+        if before is not None and -_LARGEST_STEP_BACK <= passed <= 0 and self.seconds > 0:
+            return before
+        limits = _scene_limits(sample, self.percentiles)
+        if before is not None and passed > 0 and self.seconds > 0:
+            inside = np.searchsorted(sample, before[1], "right") - np.searchsorted(sample, before[0], "left")
+            if 4 * inside >= len(sample):
+                limits = _approach(before, limits, 1.0 - float(np.exp(-passed / self.seconds)))
+        self._limits, self._timestamp_ns = limits, timestamp_ns
+        return limits
 
 
 def value_limits(values: npt.NDArray[np.generic], percentiles: tuple[float, float] = (0.5, 99.5)) -> Limits:
-    """Percentiles of an array's finite values, from an even sample of large arrays.
+    """Useful range of one image: percentiles of its scene's values, from an even sample of large arrays.
+
+    The scene is the narrowest range that holds 95 % of the finite values, and what lies within half its width of that.
+    Anything beyond - the sun, a flare, an engine, dead pixels - is shown as black or white, whatever its value is, and
+    does not dim the rest.
 
     Raises:
         FrameError: if no value is finite.
     """
-    sample = values.ravel()[:: max(values.size // _SAMPLES, 1)].astype(np.float64)
+    return _scene_limits(_sorted_sample(values), percentiles)
+
+
+def _sorted_sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Finite values of an array, rising; of a large one a part, evenly spread."""
+    # an odd step meets all columns of an image
+    step = max(values.size // _SAMPLES, 1) | 1
+    sample = values.ravel()[:: step if values.size > _SAMPLES else 1].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         sample = values[np.isfinite(values)].astype(np.float64)
     if not sample.size:
         raise FrameError("the image holds no finite value")
-    low, high = np.percentile(sample, percentiles)
+    return np.sort(sample)
+
+
+def _scene_limits(sample: npt.NDArray[np.float64], percentiles: tuple[float, float]) -> Limits:
+    """See :func:`value_limits`; the sample rises."""
+    count = int(np.ceil(_SCENE_SHARE * len(sample)))
+    widths = sample[count - 1 :] - sample[: len(sample) - count + 1]
+    start = int(widths.argmin())
+    margin = _SCENE_MARGIN * float(widths[start])
+    first = np.searchsorted(sample, sample[start] - margin, "left")
+    last = np.searchsorted(sample, sample[start + count - 1] + margin, "right")
+    low, high = np.percentile(sample[first:last], percentiles)
     return float(low), float(high)
+
+
+def _approach(before: Limits, target: Limits, gain: float) -> Limits:
+    """A range on its way to another one, whose width changes by equal ratios in equal times."""
+    width, aim = before[1] - before[0], target[1] - target[0]
+    share = gain
+    if width != aim:
+        smallest = max(width, aim) / _LARGEST_RATIO
+        width, aim = max(width, smallest), max(aim, smallest)
+        share = (width * (aim / width) ** gain - width) / (aim - width)
+    return before[0] + share * (target[0] - before[0]), before[1] + share * (target[1] - before[1])
 
 
 def to_rgb8(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from smotracker_ros.frames import FrameError
+from collections.abc import Callable
+
+from smotracker_ros.frames import Frame, FrameError
 
 _LARGEST_STEP_BACK = 1_000_000_000
 """Nanoseconds. An image that is older than the one before by more belongs to a recording that was begun anew."""
@@ -18,12 +20,16 @@ class FrameOrder:
     - Time stamps that go back by up to a second mean an image that was overtaken or sent twice: it is refused. Those
       that go back further mean a recording that starts anew, and so does another image size: tracking starts anew, too.
     - Time stamps that jump forward are a gap: tracks live on if it is no longer than `lost_seconds`.
+
+    Attributes:
+        reason: why tracking has to start anew with the last image; empty: it goes on.
     """
 
     def __init__(self) -> None:
         self._index = 0
         self._previous: int | None = None
         self._size: tuple[int, int] | None = None
+        self.reason = ""
 
     def restart(self) -> None:
         """Forget the past: the next image is the first one."""
@@ -53,9 +59,52 @@ class FrameOrder:
             OutOfOrderError: if it is not later than the one before.
         """
         self.check(timestamp_ns)
-        anew = self._previous is not None and (timestamp_ns < self._previous or size != self._size)
-        if anew:
+        self.reason = self._break(timestamp_ns, size)
+        if self.reason:
             self.restart()
         index = self._index
         self._index, self._previous, self._size = index + 1, timestamp_ns, size
-        return index, anew
+        return index, bool(self.reason)
+
+    def _break(self, timestamp_ns: int, size: tuple[int, int]) -> str:
+        """Why an image does not go on from the one before."""
+        if self._previous is None or self._size is None:
+            return ""
+        if timestamp_ns < self._previous:
+            return f"time jumped back by {(self._previous - timestamp_ns) / 1e9:.3f} s"
+        if size != self._size:
+            return f"the image size changed from {self._size[1]}x{self._size[0]} to {size[1]}x{size[0]}"
+        return ""
+
+
+class StreamRules:
+    """The rules of :class:`FrameOrder` for the frames of a recording, which keep their numbers.
+
+    Attributes:
+        broken: tracking has to start anew with the last frame.
+        restarts: number of times that it had to.
+        out_of_order: number of frames that were refused.
+
+    Args:
+        warn: gets a line at the first time of each.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.broken = False
+        self.out_of_order = self.restarts = 0
+        self._order = FrameOrder()
+        self._warn = warn
+
+    def admit(self, frame: Frame) -> bool:
+        """Whether the next frame is to be tracked; `broken` says how."""
+        try:
+            _, self.broken = self._order.place(frame.timestamp_ns, (frame.height, frame.width))
+        except OutOfOrderError as error:
+            self.out_of_order += 1
+            if self.out_of_order == 1:
+                self._warn(f"frame {frame.index + 1} is left out, and others like it: {error}")
+            return False
+        self.restarts += self.broken
+        if self.broken and self.restarts == 1:
+            self._warn(f"frame {frame.index + 1}: {self._order.reason}; here and at every such frame all tracks end")
+        return True

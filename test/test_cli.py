@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from smotracker_ros.settings import SettingsError, parse_override
+from smotracker_ros.video.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,3 +180,37 @@ def test_groups_reach_their_commands(group: str) -> None:
             assert command in result.stdout
     assert _run(group, "no-such-command").returncode == 2
     assert "--data" in _run(group, "detector", "--help").stdout
+
+
+@pytest.mark.slow
+def test_other_sizes_in_a_folder_begin_anew_and_are_said(scene: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for frame in open_source(scene):
+        image = frame.image if frame.index < 12 else cv2.resize(frame.image, (400, 320))
+        cv2.imwrite(str(folder / f"{frame.index + 1:04d}.png"), image[:, :, ::-1])
+    (folder / "0004.png").unlink()
+    settings = ["--set", "birth_confidence=0.15", "--set", "confirmations=1", "--set", "least_travel=0"]
+    result = _run("track", folder, "--output", tmp_path / "o", "--masks", *settings)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("image size changed from 320x256 to 400x320") == 1
+    assert "1 images are missing" in result.stderr
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert (summary["frames"], summary["restarts"], summary["out_of_order_frames"]) == (19, 1, 0)
+    rows = np.loadtxt(tmp_path / "o" / "tracks.txt", delimiter=",", ndmin=2)
+    before, after = set(rows[rows[:, 0] <= 12, 1]), set(rows[rows[:, 0] > 12, 1])
+    assert before and after and not before & after
+    assert 4 not in rows[:, 0] and rows[:, 0].max() == 20
+    names = sorted(path.stem for path in (tmp_path / "o" / "masks").iterdir())
+    assert names == [f"{number:06d}" for number in range(1, 21) if number != 4]
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [("evaluate", "trackeval"), ("compare", "joblib"), ("reproduce", "matplotlib"), ("tune-peers", "trackeval")],
+)
+def test_a_missing_extra_is_one_line(command: str, package: str, tmp_path: Path) -> None:
+    arguments = ["doha"] if command == "reproduce" else []
+    code = f"import sys; sys.modules[{package!r}] = None; {ENTRY}"
+    result = _run(command, *arguments, "--data", tmp_path, "--output", tmp_path / "o", code=code)
+    _one_line_error(result, package, "smotracker_ros[evaluation]")

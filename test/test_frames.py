@@ -94,7 +94,7 @@ def test_result_is_contiguous() -> None:
 
 def _sky(level: float, hot: float = 0.0) -> np.ndarray:
     image = np.random.default_rng(0).normal(level, 20, (120, 160))
-    image[40:60, 40:80] += hot
+    image[40:100, 40:120] += hot
     return image.astype(np.uint16)
 
 
@@ -102,11 +102,65 @@ def test_gain_follows_slowly_and_does_not_flicker() -> None:
     gain = AutomaticGain(seconds=1.0)
     calm = gain.limits(_sky(30000), 0)
     alone = AutomaticGain(seconds=0).limits(_sky(30000, hot=3000), 0)
-    assert alone[1] > calm[1] + 2000, "something hot widens the range of one image taken alone"
+    assert alone[1] > calm[1] + 2000, "something hot and large widens the range of one image taken alone"
     first = gain.limits(_sky(30000, hot=3000), 33_000_000)
-    assert calm[1] < first[1] < calm[1] + 200
-    settled = [gain.limits(_sky(30000, hot=3000), 33_000_000 * step)[1] for step in range(2, 200)][-1]
+    assert calm[1] < first[1] < calm[1] + 0.2 * (calm[1] - calm[0])
+    settled = [gain.limits(_sky(30000, hot=3000), 33_000_000 * step)[1] for step in range(2, 300)][-1]
     assert settled == pytest.approx(alone[1], abs=10)
+    cooled = [gain.limits(_sky(30000), 33_000_000 * step)[1] for step in range(300, 600)][-1]
+    assert cooled == pytest.approx(calm[1], abs=10)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.015, 0.04])
+@pytest.mark.parametrize("value", [0, 16000, 65535])
+def test_a_spot_of_any_heat_leaves_the_rest_as_it_is(share: float, value: int) -> None:
+    scene = (7100 + 600 * np.random.default_rng(1).random((200, 300))).astype(np.uint16)
+    rows = round(200 * share**0.5), round(300 * share**0.5)
+    spot = scene.copy()
+    spot[-rows[0] :, -rows[1] :] = value
+    calm, disturbed = to_rgb8(scene)[:, :, 0].astype(int), to_rgb8(spot)[:, :, 0].astype(int)
+    assert np.abs(calm - disturbed)[: -rows[0]].max() <= 3
+    assert disturbed[-1, -1] == (255 if value > 7700 else 0)
+    gain = AutomaticGain()
+    gain.limits(scene, 0)
+    with_spot = to_rgb8(spot, limits=gain.limits(spot, 33_000_000))[:, :, 0].astype(int)
+    assert np.abs(calm - with_spot)[: -rows[0]].max() <= 1
+
+
+def test_something_large_and_hot_in_one_image_hardly_dims_it() -> None:
+    scene = (7100 + 600 * np.random.default_rng(1).random((200, 300))).astype(np.uint16)
+    flash = scene.copy()
+    flash[:40] = 60000
+    gain = AutomaticGain()
+    calm = gain.limits(scene, 0)
+    flashed = gain.limits(flash, 33_000_000)
+    assert flashed[1] - flashed[0] < 1.2 * (calm[1] - calm[0])
+    after = gain.limits(scene, 66_000_000)
+    assert after[1] - after[0] < flashed[1] - flashed[0]
+
+
+def test_a_scene_in_two_halves_keeps_both() -> None:
+    scene = np.full((100, 100), 7000.0)
+    scene[:10] = 9000  # a tenth is ground, warmer than the sky
+    scene += np.random.default_rng(0).normal(0, 20, scene.shape)
+    rgb = to_rgb8(scene)[:, :, 0]
+    assert np.ptp(rgb[:10].astype(int)) > 5
+    assert rgb[:10].min() > rgb[10:].max() + 100
+
+
+def test_a_flat_image_does_not_bind_the_range() -> None:
+    gain = AutomaticGain()
+    gain.limits(np.full((90, 90), 7300), 0)  # a closed shutter
+    low, high = gain.limits(7100 + 600 * np.random.default_rng(1).random((90, 90)), 33_000_000)
+    assert low < 7150 and high > 7650
+
+
+def test_an_image_that_was_overtaken_leaves_no_trace() -> None:
+    in_order, disordered = AutomaticGain(), AutomaticGain()
+    for gain in (in_order, disordered):
+        gain.limits(_sky(30000), 10**9)
+    assert disordered.limits(_sky(9000), 900_000_000) == in_order.limits(_sky(30000), 10**9)
+    assert disordered.limits(_sky(30100), 1_033_000_000) == in_order.limits(_sky(30100), 1_033_000_000)
 
 
 def test_gain_does_not_depend_on_the_frame_rate() -> None:
@@ -120,9 +174,9 @@ def test_gain_does_not_depend_on_the_frame_rate() -> None:
 
 def test_gain_jumps_to_another_scene_and_starts_anew_when_time_goes_back() -> None:
     gain = AutomaticGain(seconds=10.0)
-    gain.limits(_sky(30000), 10**9)
-    assert gain.limits(_sky(9000), 10**9 + 1)[1] < 10000
-    gain.limits(_sky(9000, hot=500), 10**9 + 2)
+    gain.limits(_sky(30000), 2 * 10**9)
+    assert gain.limits(_sky(9000), 2 * 10**9 + 1)[1] < 10000
+    gain.limits(_sky(9000, hot=500), 2 * 10**9 + 2)
     assert gain.limits(_sky(9030), 0) == AutomaticGain().limits(_sky(9030), 0)
     with pytest.raises(FrameError, match="no finite value"):
         gain.limits(np.full((4, 4), np.nan), 1)

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import joblib
 import typer
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from smotracker_ros.evaluation.checks import remarks
 from smotracker_ros.evaluation.comparison import (
     ComparisonError,
     Plan,
@@ -45,6 +47,8 @@ Dask = Annotated[
     str, typer.Option(help="Address of a Dask scheduler whose workers compute in place of processes on this machine.")
 ]
 ClassAware = Annotated[bool, typer.Option(help="Boxes of different classes never match.")]
+
+_logger = logging.getLogger(__name__)
 
 # As much as a terminal of 80 columns holds; table.md has all
 _CONSOLE_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDs", "IDSW", "IDFN")
@@ -157,7 +161,11 @@ def track_all(
     """
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars:
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars, _warnings_once():
+        told = {sequence.name: list(remarks(sequence)) for sequence in sequences}
+        for sequence_name, texts in told.items():
+            for text in texts:
+                _logger.warning("%s: %s", sequence_name, text)
         total = sum(sequence.length for sequence in sequences)
         task = bars.add_task("detections (frames)", total=total)
         finished: dict[str, int] = {}
@@ -182,7 +190,32 @@ def track_all(
         for (name, sequence), run in zip(jobs, results, strict=True):
             runs[name, sequence.name] = run
             bars.advance(task)
+            if run.frames < sequence.length and not run.error and not told[sequence.name]:
+                told[sequence.name].append(f"{run.frames} of its {sequence.length} frames can be read")
+                _logger.warning(
+                    "%s: %s; the truth in the others counts as missed", sequence.name, told[sequence.name][0]
+                )
     return score_runs(plan, names, sequences, runs)
+
+
+@contextlib.contextmanager
+def _warnings_once() -> Iterator[None]:
+    """Warnings on stderr, each text once: every tracker reads the same frames."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known, text = len(seen), record.getMessage()
+        seen.add(text)
+        return len(seen) > known
+
+    handler = RichHandler(logging.WARNING, console=Console(stderr=True), show_time=False, show_path=False)
+    handler.addFilter(is_new)
+    logger = logging.getLogger("smotracker_ros")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _prepare(plan: Plan, sequence: EvaluationSequence) -> None:
@@ -229,7 +262,7 @@ def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
 
 def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        return {str(name): dict(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(name): dict(values) for name, values in json.loads(path.read_text(encoding="utf-8-sig")).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ComparisonError(f"{path} is no file of `smotracker tune-peers` ({error}); run that command") from error
 

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,21 @@ import smotracker_ros
 from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
+    FRAMES_CODE,
     CachedDetector,
     cached_detections,
     code_checksum,
     content_checksum,
 )
-from smotracker_ros.evaluation.metrics import SIMILARITIES, Score, TrackRows, combine, read_tracks, score_sequence
+from smotracker_ros.evaluation.metrics import (
+    SIMILARITIES,
+    Score,
+    TrackRows,
+    combine,
+    read_tracks,
+    score_sequence,
+    track_lines,
+)
 from smotracker_ros.evaluation.newcomers import newcomers, summarise
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
@@ -39,8 +49,11 @@ from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
 from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.stream import StreamRules
 from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.pending import pending_path
+
+_logger = logging.getLogger(__name__)
 
 
 class ComparisonError(ValueError):
@@ -184,7 +197,7 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
         run, rows = Run(key, error=_reason(error)), None
     if rows is not None:
         with pending_path(path) as temporary:
-            temporary.write_text("".join(_lines(rows)), encoding="ascii")
+            temporary.write_text("".join(track_lines(rows)), encoding="ascii")
     with pending_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(run)))
     return run
@@ -254,7 +267,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
-        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE)),
+        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE), *FRAMES_CODE),
         "" if name in PRESETS else _boxmot_version(),
         name,
         own,
@@ -301,15 +314,6 @@ def _read_run(path: Path) -> Run | None:
         return None
 
 
-def _lines(rows: TrackRows) -> Iterable[str]:
-    """The MOT text of :class:`smotracker_ros.video.sinks.MotWriter`."""
-    for frame, identity, box, score, class_id in zip(
-        rows.frames, rows.ids, rows.boxes, rows.scores, rows.class_ids, strict=True
-    ):
-        x1, y1, x2, y2 = (float(value) for value in box)
-        yield f"{frame + 1},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.2f},{class_id},-1\n"
-
-
 class _LiveDetector:
     """A detector that is asked while the tracker runs; like the cached one it counts how often."""
 
@@ -352,11 +356,13 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
         track = _own(build_tracker(settings, detector))
     else:
         track = _peer(name, appearances, sequence.fps, plan.arguments.get(name, {}), detector)
-    parts: list[TrackRows] = []
-    seconds = 0.0
+    parts, seconds, shot = list[TrackRows](), 0.0, 0
+    rules = StreamRules(functools.partial(_logger.warning, "%s, %s: %s", sequence.name, name))
     for frame in sequence.frames():
+        before, shot = shot, int(sequence.shot_of(frame.index))  # a shot's first frame may be missing
+        rules.admit(frame)
         started = cpu_seconds()
-        parts.append(track(frame, frame.index in sequence.cuts))
+        parts.append(track(frame, shot != before or rules.broken))
         seconds += cpu_seconds() - started
     joined = TrackRows(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in dataclasses.fields(TrackRows))
@@ -366,8 +372,8 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
 
 
 def _own(tracker: Any) -> Callable[[Frame, bool], TrackRows]:
-    def track(frame: Frame, is_cut: bool) -> TrackRows:
-        if is_cut:
+    def track(frame: Frame, anew: bool) -> TrackRows:
+        if anew:
             tracker.reset()
         shown = tracker.update(frame).reported
         boxes = np.array([item.box for item in shown], dtype=np.float32).reshape(-1, 4)
@@ -384,9 +390,9 @@ def _peer(
     tracker = peer.build(appearances, fps, arguments)
     offset, largest = 1, 0  # some peers count from 0
 
-    def track(frame: Frame, is_cut: bool) -> TrackRows:
+    def track(frame: Frame, anew: bool) -> TrackRows:
         nonlocal tracker, offset, largest
-        if is_cut:
+        if anew:
             # a fresh tracker counts anew, and ids must not repeat
             tracker, offset = peer.build(appearances, fps, arguments), largest + 1
         rows = tracker.update(frame, peer_detections(detector, frame))

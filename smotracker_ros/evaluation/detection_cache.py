@@ -27,6 +27,9 @@ from smotracker_ros.video.pending import pending_path
 # Detections below this confidence are of no use to any tracker
 LEAST_CONFIDENCE = 0.02
 
+FRAMES_CODE = ("frames.py", "video/*.py", "evaluation/sequences.py")
+"""The code that makes frames and numbers them."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -126,7 +129,7 @@ def cached_detections(
         SinkError: if the cache cannot be written.
     """
     video = content_checksum(sequence.video)
-    code = code_checksum("detection/*.py", "motion.py")
+    code = code_checksum("detection/*.py", "motion.py", *FRAMES_CODE)
     key = json.dumps([detector.name, image_size, video, sequence.length, variant, code])
     path = cache / f"{sequence.name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
     if path.is_file():
@@ -138,7 +141,7 @@ def cached_detections(
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             _logger.warning("%s is broken and is made anew: %s", path, error)
     parts: list[Detections] = []
-    counts: list[int] = []
+    indices: list[int] = []
     started = time.process_time()
     view, camera = DetectorView(detector), CameraMotion()
     before: int | None = None
@@ -147,16 +150,16 @@ def cached_detections(
         before = frame.timestamp_ns
         view.push(frame, camera.update(frame.image, seconds).matrix)
         parts.append(view.detect(LEAST_CONFIDENCE, image_size))
-        counts.append(len(parts[-1]))
-        progress(len(counts))
+        indices.append(frame.index)
+        progress(len(indices))
     cached = CachedDetections(
-        np.repeat(np.arange(len(counts)), counts).astype(np.int64),
+        np.repeat(np.array(indices, dtype=np.int64), [len(part) for part in parts]),
         Detections(
             np.concatenate([part.boxes for part in parts] or [np.zeros((0, 4), np.float32)]),
             np.concatenate([part.scores for part in parts] or [np.zeros(0, np.float32)]),
             np.concatenate([part.class_ids for part in parts] or [np.zeros(0, np.int64)]),
         ),
-        (time.process_time() - started) / max(len(counts), 1),
+        (time.process_time() - started) / max(len(indices), 1),
     )
     with pending_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(

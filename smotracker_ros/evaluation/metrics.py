@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
 from smotracker_ros.geometry import FloatArray, as_boxes, small_target_similarity
+from smotracker_ros.video.mot_text import MotTextError, read_rows
 
 with contextlib.redirect_stdout(io.StringIO()):
     from trackeval.datasets._base_dataset import _BaseDataset
@@ -65,12 +66,9 @@ def read_tracks(path: Path) -> TrackRows:
         DatasetError: if the file is missing or broken.
     """
     try:
-        text = Path(path).read_text(encoding="ascii")
-        rows = np.loadtxt(text.splitlines(), delimiter=",", ndmin=2) if text.strip() else np.zeros((0, 9))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: {error}") from error
-    if rows.shape[1] < 6:
-        raise DatasetError(f"{path}: rows need frame,id,x,y,w,h, not {rows.shape[1]} columns")
+        rows = read_rows(Path(path), 6)
+    except MotTextError as error:
+        raise DatasetError(str(error)) from error
     rows = np.hstack([rows, np.ones((len(rows), max(8 - rows.shape[1], 0)))])
     boxes = np.hstack([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]])
     return TrackRows(
@@ -80,6 +78,15 @@ def read_tracks(path: Path) -> TrackRows:
         rows[:, 6].astype(np.float32),
         rows[:, 7].astype(np.int64),
     )
+
+
+def track_lines(rows: TrackRows) -> Iterator[str]:
+    """The MOT text of :class:`smotracker_ros.video.sinks.MotWriter`."""
+    for frame, identity, box, score, class_id in zip(
+        rows.frames, rows.ids, rows.boxes, rows.scores, rows.class_ids, strict=True
+    ):
+        x1, y1, x2, y2 = (float(value) for value in box)
+        yield f"{frame + 1},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.2f},{class_id},-1\n"
 
 
 @dataclass(frozen=True)

@@ -243,9 +243,10 @@ def _worst_frame(sequence: EvaluationSequence, tracks: TrackRows) -> tuple[int, 
             iou = pairwise_iou(truth.boxes[rows], tracks.boxes[columns])
             matched = min(int((iou.max(axis=1) >= _COVERS).sum()), int((iou.max(axis=0) >= _COVERS).sum()))
         errors[frame] = len(rows) + len(columns) - 2 * matched
+    # the worst of the frames that there are: some may be missing
     begun = min(_BIRTHS, sequence.length - 1)
-    worst = begun + int(errors[begun:].argmax())
-    image = next((frame.image for frame in sequence.frames() if frame.index == worst), np.zeros((64, 64, 3), np.uint8))
+    shown = max(sequence.frames(), key=lambda frame: (frame.index >= begun, errors[frame.index]))
+    worst, image = shown.index, shown.image
     scale = max(1, round(900 / image.shape[1]))
     large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     for row in np.flatnonzero(truth.frames == worst):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_sizes
-from smotracker_ros.video.sources import open_source
+from smotracker_ros.video.sources import FrameSource, open_source
 
 # Truth boxes with a shorter side, in pixels, are ignored: they cannot be told from noise
 LEAST_SIDE = 3.0
@@ -85,16 +85,24 @@ class EvaluationSequence:
     cuts: tuple[int, ...]
     truth: GroundTruth
 
-    def frames(self) -> Iterator[Frame]:
-        """Frames in order, uint8 RGB, stamped with index / fps.
+    def open(self) -> FrameSource:
+        """The source of its frames, which may be more than `length`.
 
         Raises:
             SourceError: if the video cannot be opened.
         """
-        for index, frame in enumerate(open_source(self.video, fps=self.fps)):
-            if index >= self.length:
+        return open_source(self.video, fps=self.fps, labelled_length=self.length)
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames in order, uint8 RGB, stamped with index / fps; what is missing or broken leaves its index free.
+
+        Raises:
+            SourceError: if the video cannot be opened.
+        """
+        for frame in self.open():
+            if frame.index >= self.length:
                 return
-            yield Frame(frame.image, round(index / self.fps * 1e9), index)
+            yield Frame(frame.image, round(frame.index / self.fps * 1e9), frame.index)
 
     def shot_of(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Numbers of the shots that 0-based frames lie in."""

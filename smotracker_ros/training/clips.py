@@ -6,17 +6,17 @@ Labels are MOTChallenge rows `frame,id,x,y,w,h,flag,class,visibility`, frame 1-b
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.frames import UInt8Image
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.video.mot_text import MotTextError, read_rows, read_seqinfo
+from smotracker_ros.video.sources import SourceError, open_source
 
 # A box lies on the label whose centre is nearer than so many of its longer sides
 _ON_LABEL = 0.5
@@ -70,21 +70,15 @@ class Clip:
         Raises:
             ClipError: if the video cannot be opened.
         """
-        capture = cv2.VideoCapture(str(self.video))
-        if not capture.isOpened():
-            raise ClipError(f"{self.video}: cannot be opened as a video")
         try:
-            for index in range(self.length):
-                if not capture.grab():
-                    return
-                if index < start or (index - start) % step:
-                    continue
-                good, image = capture.retrieve()
-                if not good:
-                    return
-                yield index, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        finally:
-            capture.release()
+            source = open_source(self.video, labelled_length=self.length)
+        except SourceError as error:
+            raise ClipError(str(error)) from error
+        for frame in source:
+            if frame.index >= self.length:
+                return
+            if frame.index >= start and (frame.index - start) % step == 0:
+                yield frame.index, frame.image
 
     @property
     def is_infrared(self) -> bool:
@@ -106,20 +100,19 @@ def read_clip(directory: Path, labels_name: str = "gt.txt") -> Clip:
     Raises:
         ClipError: if a file is missing or broken.
     """
-    parser = configparser.ConfigParser()
-    if not parser.read(directory / "seqinfo.ini") or "Sequence" not in parser:
-        raise ClipError(f"{directory}: no seqinfo.ini with a [Sequence] section")
-    info = parser["Sequence"]
     path = directory / "gt" / labels_name
     try:
-        rows = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
+        info = read_seqinfo(directory / "seqinfo.ini")
+        rows = read_rows(path, 8)
         length, base = int(info["seqLength"]), float(info.get("coordBase", "1"))
         size = (int(info["imHeight"]), int(info["imWidth"]))
-    except (OSError, ValueError, KeyError) as error:
-        raise ClipError(f"{path}: {error}") from error
+    except MotTextError as error:
+        raise ClipError(str(error)) from error
+    except (ValueError, KeyError) as error:
+        raise ClipError(f"{directory / 'seqinfo.ini'}: {error}") from error
     labels = []
     for frame in range(1, length + 1):
-        found = rows[(rows[:, 0] == frame) & (rows[:, 6] != 0)] if rows.size else np.zeros((0, 9))
+        found = rows[(rows[:, 0] == frame) & (rows[:, 6] != 0)]
         boxes = np.column_stack([found[:, 2:4], found[:, 2:4] + found[:, 4:6]]) - base
         labels.append(Labels(found[:, 1].astype(np.int64), as_boxes(boxes), found[:, 7].astype(np.int64)))
     cuts = tuple(int(cut) - 1 for cut in info.get("cuts", "").replace(",", " ").split())

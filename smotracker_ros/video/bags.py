@@ -168,12 +168,11 @@ class BagSource:
     def __iter__(self) -> Iterator[Frame]:
         return (image.frame for image in self.images() if image.frame is not None)
 
-    def images(self, start: int = 0, index: int = 0, gain: AutomaticGain | None = None) -> Iterator[BagImage]:
+    def images(self, start: int = 0, gain: AutomaticGain | None = None) -> Iterator[BagImage]:
         """The topic's messages in the order of the bag, also those whose image is broken.
 
         Args:
             start: number of the first message wanted; those before it are not decoded.
-            index: index of the first decoded frame.
             gain: range of 16-bit images so far, of a reading that is taken up again.
         """
         self.skipped = 0
@@ -187,8 +186,7 @@ class BagSource:
                 try:
                     message: Any = reader.deserialize(raw, connection.msgtype)
                     stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-                    frame = _to_frame(message, stamp or received, index, gain)
-                    index += 1
+                    frame = _to_frame(message, stamp or received, number, gain)
                 except Exception as error:  # a damaged message can fail anywhere in its deserialisation
                     _logger.warning("%s: message at %d ns was skipped: %s", self.path, received, error)
                     self.skipped += 1

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from smotracker_ros.frames import Frame
 
+DEFAULT_FPS = 30.0
+"""Frames per second of what does not state its own."""
+
 
 class SourceError(ValueError):
     """A source that cannot be read; the message names it and what to do."""
@@ -20,7 +23,7 @@ class FrameSource(Protocol):
         fps: frames per second, positive; estimated where the source does not say.
         length: number of frames if the source knows it, which may be a little off for videos; else None.
         size: (height, width) in pixels if known before reading; else None.
-        skipped: number of broken images left out in the last iteration.
+        skipped: number of images left out in the last iteration because they are broken.
     """
 
     name: str
@@ -30,5 +33,5 @@ class FrameSource(Protocol):
     skipped: int
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with indices 0, 1, 2, ... (broken images take no index)."""
+        """Frames by rising index: their place in the source. What is broken or missing leaves its place free."""
         ...

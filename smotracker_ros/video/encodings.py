@@ -24,7 +24,7 @@ LARGEST_IMAGE = 64_000_000
 LARGEST_FILE = 256 * 2**20
 """Bytes of the largest compressed image that is decoded."""
 
-_FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 # Some cameras pad a JPEG with zeros or add a few bytes of their own after its end mark
 _LONGEST_TAIL = 1024
@@ -165,7 +165,7 @@ def decode_image(
     if layout.channels > 1:
         image = image.reshape(height, width, layout.channels)
     try:
-        rgb = _stretch(layout.convert(image), gain, timestamp_ns)
+        rgb = stretch(layout.convert(image), gain, timestamp_ns)
     except cv2.error as error:
         raise FrameError(f"a {width}x{height} image cannot be decoded as {encoding}: {error.err}") from error
     return rgb.copy() if np.shares_memory(rgb, values) else rgb
@@ -222,11 +222,22 @@ def from_opencv(image: Array, gain: AutomaticGain | None = None, timestamp_ns: i
     """
     if image.ndim == 3 and image.shape[2] in (3, 4):
         image = np.ascontiguousarray(image[:, :, 2::-1])
-    return _stretch(image, gain, timestamp_ns)
+    return stretch(image, gain, timestamp_ns)
 
 
-def _stretch(image: Array, gain: AutomaticGain | None, timestamp_ns: int) -> UInt8Image:
-    """The image as RGB, with the stream's range if it needs one."""
+def stretch(image: Array, gain: AutomaticGain | None, timestamp_ns: int) -> UInt8Image:
+    """The image as uint8 RGB, with the stream's range if it is deeper than 8 bits; opacity is no part of that range.
+
+    Args:
+        image: grey or RGB(A), any depth.
+        gain: range of the stream's images so far; None: the image is stretched for itself.
+        timestamp_ns: time of the image, for `gain`.
+
+    Raises:
+        FrameError: if it is none of these, or no value is finite.
+    """
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = image[:, :, :3]
     if gain is None or image.dtype == np.uint8 or image.dtype.kind not in "uif":
         return to_rgb8(image)
     return to_rgb8(image, limits=gain.limits(image, timestamp_ns))

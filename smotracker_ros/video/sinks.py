@@ -91,14 +91,22 @@ class VideoWriter:
             fps: frames per second.
             quality: constant rate factor of x264, 0 lossless to 51 worst.
         """
-        self._container = av.open(str(path), "w")
-        self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        self._container = av.open(str(path.absolute()), "w")
+        self._rate = max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
+        self._stream = self._container.add_stream("libx264", rate=self._rate)
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": str(quality), "preset": "veryfast"}
         self._size: tuple[int, int] | None = None
+        self._index: int | None = None
+        self._place = -1
 
-    def write(self, image: UInt8Image) -> None:
-        """Add an image, uint8 RGB (height, width, 3); one of another size than the first is resized."""
+    def write(self, image: UInt8Image, index: int | None = None) -> None:
+        """Add an image.
+
+        Args:
+            image: uint8 RGB (height, width, 3); one of another size than the first is resized.
+            index: its number. Where numbers are left out the image before stays for as long; None: the next one.
+        """
         if self._size is None:
             self._size = image.shape[0], image.shape[1]
             self._stream.height, self._stream.width = (side + side % 2 for side in self._size)
@@ -107,7 +115,10 @@ class VideoWriter:
             image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        step = 1 if index is None or self._index is None else index - self._index
+        self._index, self._place = index, self._place + max(step, 1)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        picture.pts, picture.time_base = self._place, 1 / self._rate
         self._container.mux(self._stream.encode(picture))
 
     def close(self) -> None:
@@ -146,7 +157,7 @@ class OverlayWriter(Sink):
         if self._scale is None:
             self._scale = overlay_scale(frame.height, frame.width)
         self._trails.update(tracks)
-        self._video.write(draw_overlay(frame, tracks, self._trails, self._scale))
+        self._video.write(draw_overlay(frame, tracks, self._trails, self._scale), frame.index)
 
 
 class MaskWriter(Sink):

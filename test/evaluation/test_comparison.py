@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from distributed import LocalCluster
@@ -94,6 +95,24 @@ def test_other_settings_or_a_broken_record_are_computed_again(
     back = read_tracks(tmp_path / "tracks" / "bytetrack" / "scene4.txt")
     np.testing.assert_array_equal(back.boxes, tracks.boxes)
     np.testing.assert_array_equal(back.ids, tracks.ids)
+
+
+def test_trackers_begin_anew_where_the_first_frame_of_a_shot_is_missing(
+    sequences: list[EvaluationSequence], cache: Path, tmp_path: Path
+) -> None:
+    cut, images = FRAMES // 2, tmp_path / "img1"
+    images.mkdir()
+    for frame in sequences[1].frames():
+        if frame.index != cut:
+            cv2.imwrite(str(images / f"{frame.index + 1:06d}.png"), frame.image[:, :, ::-1])
+    sequence = dataclasses.replace(sequences[1], video=images, cuts=(cut,))
+    overrides = {"birth_confidence": 0.15, "confirmations": 1, "least_travel": 0.0}
+    run = run_tracker(Plan(tmp_path, cache, overrides), "y-smotracker", sequence)
+    assert not run.error and run.frames == FRAMES - 1
+    tracks = read_tracks(tmp_path / "tracks" / "y-smotracker" / "scene4.txt")
+    before, after = set(tracks.ids[tracks.frames < cut]), set(tracks.ids[tracks.frames > cut])
+    assert before and after and not before & after
+    assert cut not in tracks.frames and tracks.frames.max() == FRAMES - 1
 
 
 def test_ids_are_not_used_twice_across_a_cut(sequences: list[EvaluationSequence], cache: Path, tmp_path: Path) -> None:

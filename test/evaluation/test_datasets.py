@@ -179,3 +179,20 @@ def test_broken_single_object_labels_are_said(tmp_path: Path) -> None:
     labels.write_text('{"exist": [], "gt_rect": []}')
     with pytest.raises(DatasetError, match="holds no frame"):
         read_dataset(tmp_path, "anti-uav410")
+
+
+def test_missing_and_broken_images_keep_their_frames(tmp_path: Path) -> None:
+    write_mot(tmp_path / "mot", "1,7,11,21,10,8,1,1,1\n4,7,11,21,10,8,1,1,1\n")
+    images = tmp_path / "mot" / "img1"
+    (images / "000001.jpg").unlink()
+    (images / "000003.jpg").write_bytes(b"broken")
+    frames = list(only(tmp_path).frames())
+    assert [frame.index for frame in frames] == levels(only(tmp_path)) == [1, 3, 4]
+    assert [frame.timestamp_ns for frame in frames] == [round(index / 30 * 1e9) for index in (1, 3, 4)]
+
+
+def test_images_that_count_from_zero_are_the_frames_from_one(tmp_path: Path) -> None:
+    write_mot(tmp_path / "mot", "1,7,11,21,10,8,1,1,1\n")
+    for index in range(FRAMES):
+        (tmp_path / "mot" / "img1" / f"{index + 1:06d}.jpg").rename(tmp_path / "mot" / "img1" / f"{index:06d}.jpg")
+    assert [frame.index for frame in only(tmp_path).frames()] == levels(only(tmp_path)) == list(range(FRAMES))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -142,3 +144,19 @@ def test_another_prompt_or_other_code_is_another_file(
 def test_the_code_is_known_by_its_content() -> None:
     assert code_checksum("detection/*.py") != code_checksum("masklets/*.py")
     assert code_checksum("detection/*.py") == code_checksum("detection/*.py")
+
+
+def test_detections_keep_the_numbers_of_their_frames(
+    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+) -> None:
+    images = tmp_path / "img1"
+    images.mkdir()
+    for frame in sequence.frames():
+        cv2.imwrite(str(images / f"{frame.index + 1:06d}.png"), frame.image[:, :, ::-1])
+    folder = dataclasses.replace(sequence, video=images)
+    whole = cached_detections(folder, detector, tmp_path / "cache")
+    assert set(whole.frames) >= {1, 2}, "the frame that goes, and one behind it, must show something"
+    (images / "000002.png").unlink()
+    rest = cached_detections(folder, detector, tmp_path / "cache")
+    assert rest.frames.tolist() == whole.frames[whole.frames != 1].tolist()
+    np.testing.assert_array_equal(rest.detections.boxes, whole.detections.boxes[whole.frames != 1])

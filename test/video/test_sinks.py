@@ -94,6 +94,16 @@ def test_overlay_video(tmp_path: Path, size: tuple[int, int], expected: tuple[in
     assert np.abs(last[46 * scale, 2 * scale].astype(int) - 90).max() < 10  # the background is not
 
 
+def test_an_overlay_keeps_the_time_of_missing_frames(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.mp4"
+    with OverlayWriter(path, 25.0) as writer:
+        for index in (0, 1, 5, 6, 0, 1):  # a stream that begins anew counts anew
+            writer.write(*_pair(index))
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, [0, 0.04, 0.2, 0.24, 0.28, 0.32], atol=1e-3)
+
+
 def test_overlay_leaves_the_frame_alone_and_marks_reported_tracks_only() -> None:
     frame, tracks = _pair(0, 300, 500)
     before = frame.image.copy()
