@@ -107,7 +107,11 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
     model.requires_grad_(False)
     extra = content.get("smotracker", {})
     return MaskletNetwork(
-        model.eval().to(device), name, file_checksum(path), bool(extra.get("dense_box_prompt", False))
+        model.eval().to(device),
+        name,
+        file_checksum(path),
+        bool(extra.get("dense_box_prompt", False)),
+        float(extra.get("box_looseness", 1.0)),
     )
 
 

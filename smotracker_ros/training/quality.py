@@ -28,7 +28,6 @@ from smotracker_ros.geometry import (
     box_centers,
     box_sizes,
     pairwise_iou,
-    small_target_similarity,
 )
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
@@ -58,9 +57,10 @@ def detector_quality(
 
     Returns:
         `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible`,
-        `recall_0.5`, `recall_1`, `recall_3`: share of labels found at the confidence that gives so many false boxes per
-        frame, where found is what has a similarity of 0.5 in the small-target view, which loose labels do not spoil,
-        `recall_iou_1`: the same at IoU 0.5 and one false box, `area`: median of found boxes' areas over their labels',
+        `recall_0.1`, `recall_0.5`, `recall_1`, `recall_3`: share of labels found at the confidence that gives so many
+        false boxes per frame, where found is what has a box whose centre lies within half the label's longer side of
+        the label's centre: how loose labels are makes no difference; `recall_iou_1`: the same with an IoU of 0.5, at
+        one false box; `area`: median of the found boxes' areas over their labels',
         `calibration_error` of the scores from :data:`LEAST_SCORE` on, taken as probabilities, and `curve_offset`,
         `curve_slope`, `curve_error` of the curve that makes probabilities of lying on a label of them:
         expit(offset + slope * logit(score)); nan where all boxes do, or none does.
@@ -86,8 +86,7 @@ def detector_quality(
                 {**_coco_row(box, number), "score": score}
                 for box, score in zip(found.boxes, found.scores.tolist(), strict=True)
             ]
-            likeness = small_target_similarity(found.boxes, boxes)
-            pairs = loose.add(found.scores, likeness)
+            pairs = loose.add(found.scores, _nearness(found.boxes, boxes))
             strict.add(found.scores, pairwise_iou(found.boxes, boxes))
             areas += [float(box_areas(found.boxes[a])[0] / max(box_areas(boxes[b])[0], 1)) for a, b in pairs]
             scores.append(found.scores)
@@ -106,6 +105,12 @@ def detector_quality(
         "area": float(np.median(areas)) if areas else float("nan"),
         **_calibration(np.concatenate(scores), np.concatenate(on_target)),
     }
+
+
+def _nearness(boxes: FloatArray, labels: FloatArray) -> npt.NDArray[np.float64]:
+    """1 less the distance of the centres in longer sides of the labels, (N, M): half or more lies on the label."""
+    distances = np.linalg.norm(box_centers(boxes)[:, None] - box_centers(labels)[None], axis=2)
+    return np.asarray(1 - distances / np.maximum(box_sizes(labels).max(axis=1, initial=0.0), 4.0), dtype=np.float64)
 
 
 def _coco_row(box: FloatArray, image: int) -> dict[str, Any]:
