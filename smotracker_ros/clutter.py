@@ -35,6 +35,8 @@ _LANDMARK_LIKENESS = 0.6
 _LANDMARK_SHIFT = 1.5
 # A zoom by less does not change a picture
 _LEAST_ZOOM = 0.03
+# Pixels: what has strayed by less from its first place in the image, while the camera has moved by more, rides with it
+_RIDING_REACH, _RIDING_PATH = 2.5, 4.0
 
 
 @dataclass
@@ -52,6 +54,9 @@ class Travel:
 
     longest: float = 0.0
     farthest: float = 0.0
+    _camera_path: float = 0.0
+    _image_start: FloatArray | None = None
+    _image_reach: float = 0.0
     _first: FloatArray | None = None
     _variance: float = 0.0
     _start: FloatArray | None = None
@@ -69,8 +74,19 @@ class Travel:
         """How much of the distance may come of small errors of the camera's motion, frame by frame, in pixels."""
         return _SIGMAS * float(np.sqrt(self._variance))
 
+    @property
+    def rides(self) -> bool:
+        """Whether it has kept its place in the image although the camera has moved, as burnt-in text does.
+
+        Its travel says nothing then: it may be the camera's. A target that a camera follows strays by some pixels before
+        long.
+        """
+        return self._camera_path > _RIDING_PATH and self._image_reach < _RIDING_REACH
+
     def predict(self, shift: CameraShift) -> None:
         """Move on by one frame, with the background."""
+        if len(self._recent):
+            self._camera_path += float(np.linalg.norm(shift.move(self._recent[-1])[0] - self._recent[-1]))
         self._variance = self._variance * shift.zoom**2 + shift.error**2
         if self._first is not None:
             self._first = shift.move(self._first)[0]
@@ -85,6 +101,9 @@ class Travel:
         """Take the centre of this frame's mask, (x, y) pixels."""
         if self._first is None:
             self._first = np.asarray(center, dtype=np.float32)
+        if self._image_start is None:
+            self._image_start = np.asarray(center, dtype=np.float32)
+        self._image_reach = max(self._image_reach, float(np.linalg.norm(center - self._image_start)))
         self.farthest = max(self.farthest, float(np.linalg.norm(center - self._first)))
         self._recent = np.concatenate([self._recent[1 - _RECENT_FRAMES :], np.asarray(center, dtype=np.float32)[None]])
         if len(self._recent) < _TRAVEL_FRAMES:

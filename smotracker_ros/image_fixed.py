@@ -30,8 +30,8 @@ _LEAST_EDGE = 8.0
 _LEAST_BUSY, _DIGITS = 16.0, 4
 # Pixels by which letters are joined, so that a digit that changes belongs to the text round it
 _JOIN = 7
-# Share of a box that must lie on fixed places
-_LEAST_COVER = 0.5
+# Share of the edges in a box that must be fixed; a line of a reticle before a target leaves the target's own edges
+_LEAST_SHARE = 0.75
 
 
 class ImageFixed:
@@ -48,6 +48,7 @@ class ImageFixed:
         self._seconds = 0.0
         self._last = 0.0
         self._mask: npt.NDArray[np.uint8] | None = None
+        self._image: UInt8Image | None = None
         self._scale = 1.0
 
     @property
@@ -64,10 +65,12 @@ class ImageFixed:
             seconds: time since the previous frame.
         """
         self._seconds += seconds
+        self._image = image
         scale = min(1.0, _WORKING_WIDTH / image.shape[1])
         size = (max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1))
         if self._sum is None or self._sum.shape[:2] != size[::-1]:
             self.reset()
+            self._image = image
             self._sum = np.zeros((size[1], size[0], 2), dtype=np.float32)
             self._square, self._weight, self._count, self._since = (
                 np.zeros(size[::-1], dtype=np.float32) for _ in range(4)
@@ -84,22 +87,38 @@ class ImageFixed:
         self._judge()
 
     def covers(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which boxes lie on fixed places with half of their area, bool (N,).
+        """Which boxes show what is fixed and little else, bool (N,): most edges in them are, in the latest frame.
 
         Args:
             boxes: (N, 4), xyxy pixels of the frames.
         """
         boxes = as_boxes(boxes)
-        if self._mask is None or not len(boxes):
+        if self._mask is None or self._image is None or not len(boxes):
             return np.zeros(len(boxes), dtype=np.bool_)
-        return np.array([self._share(box) >= _LEAST_COVER for box in boxes * np.float32(self._scale)], dtype=np.bool_)
+        return np.array([self._share(box) >= _LEAST_SHARE for box in boxes], dtype=np.bool_)
 
     def _share(self, box: FloatArray) -> float:
-        assert self._mask is not None
+        """Share of the edges in a box, (4,) pixels of the frames, that are fixed."""
+        assert self._mask is not None and self._image is not None
         height, width = self._mask.shape
-        x1, y1 = int(np.clip(np.floor(box[0]), 0, width - 1)), int(np.clip(np.floor(box[1]), 0, height - 1))
-        x2, y2 = int(np.clip(np.ceil(box[2]), x1 + 1, width)), int(np.clip(np.ceil(box[3]), y1 + 1, height))
-        return float(self._mask[y1:y2, x1:x2].mean())
+        scaled = box * np.float32(self._scale)
+        x1, y1 = (
+            int(np.clip(np.floor(scaled[0]) - 1, 0, width - 1)),
+            int(np.clip(np.floor(scaled[1]) - 1, 0, height - 1)),
+        )
+        x2, y2 = (
+            int(np.clip(np.ceil(scaled[2]) + 1, x1 + 1, width)),
+            int(np.clip(np.ceil(scaled[3]) + 1, y1 + 1, height)),
+        )
+        fixed = self._mask[y1:y2, x1:x2] > 0
+        if not fixed.any():
+            return 0.0
+        first, last = np.array([[x1, y1], [x2, y2]]) / self._scale
+        part = self._image[int(first[1]) : int(np.ceil(last[1])), int(first[0]) : int(np.ceil(last[0]))]
+        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
+        strength = np.linalg.norm(_gradient(grey), axis=2)
+        strength[strength < _LEAST_EDGE] = 0
+        return float(strength[fixed].sum() / max(strength.sum(), 1e-6))
 
     def _distances(self, size: tuple[int, int]) -> FloatArray:
         """Pixels by which the scene has moved since the last comparison, float32 (height, width)."""
@@ -114,7 +133,7 @@ class ImageFixed:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if grey.shape != size[::-1]:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        gradient = np.dstack([cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.25) for axis in ((1, 0), (0, 1))])
+        gradient = _gradient(grey)
         kept = np.float32(np.exp(-(self._seconds - self._last) / _MEMORY_SECONDS))
         self._last = self._seconds
         new = far.astype(np.float32)
@@ -142,3 +161,9 @@ class ImageFixed:
             fixed |= cv2.dilate(fixed, np.ones((3, 11), dtype=np.uint8)) & busy
         joined = cv2.morphologyEx(fixed, cv2.MORPH_CLOSE, np.ones((_JOIN, _JOIN), dtype=np.uint8))
         self._mask = np.asarray(cv2.dilate(joined, np.ones((3, 3), dtype=np.uint8)))
+
+
+def _gradient(grey: UInt8Image) -> FloatArray:
+    """Grey levels per pixel along x and y, float32 (height, width, 2)."""
+    axes = ((1, 0), (0, 1))
+    return np.dstack([cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.25) for axis in axes]).astype(np.float32)

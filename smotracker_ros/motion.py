@@ -133,17 +133,9 @@ class _Key:
     def _find(self, picture: UInt8Image) -> _Pose | None:
         linear, step = self.pose.matrix[:2, :2], self.pose.matrix[:2, 2]
         expected = np.asarray(self.corners @ linear.T + step, dtype=np.float32)
-        moved, found, _ = cv2.calcOpticalFlowPyrLK(
-            self.picture,
-            picture,
-            self.corners,
-            expected,
-            winSize=_FLOW_WINDOW,
-            maxLevel=3,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )
-        good = np.flatnonzero(found.ravel() == 1)
-        start, end = self.corners[good, 0], moved[good, 0]
+        moved, lost = _follow(self.picture, picture, self.corners, expected)
+        good = np.flatnonzero(~lost)
+        start, end = self.corners[good, 0], moved[good]
         fit = _fit(start, end)
         if fit is not None and _stands(fit.matrix, start):
             rest = ~fit.held
@@ -154,8 +146,8 @@ class _Key:
                 and self._is_cameras(other.matrix, fit.matrix, picture)
             ):
                 # the picture moves, and what stands is burnt into it: it tells nothing of the camera from now on
-                self.burnt = start[fit.held]
-                self.corners = self.corners[np.setdiff1d(np.arange(len(self.corners)), good[fit.held])]
+                self.burnt = start[~rest]
+                self.corners = self.corners[np.setdiff1d(np.arange(len(self.corners)), good[~rest])]
                 self.first = int(other.held.sum())
                 fit, start, end = other, start[rest], end[rest]
         if fit is None:
@@ -187,6 +179,22 @@ class _Key:
         blocks = max(size[0] // _BLOCK, 1), max(size[1] // _BLOCK, 1)
         votes = cv2.resize(wrong * (seen == 1), blocks, interpolation=cv2.INTER_AREA)
         return int(np.count_nonzero(votes > _VOTE)) > _LEAST_VOTES * int(np.count_nonzero(votes < -_VOTE))
+
+
+def _follow(
+    before: UInt8Image, now: UInt8Image, corners: FloatArray, expected: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Where corners (N, 1, 2) of a picture are in the next, float32 (N, 2), and which were lost, bool (N,)."""
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        before,
+        now,
+        corners,
+        np.ascontiguousarray(expected, dtype=np.float32),
+        winSize=_FLOW_WINDOW,
+        maxLevel=3,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return np.asarray(moved[:, 0], dtype=np.float32), np.asarray(found.ravel() != 1)
 
 
 @dataclass(frozen=True)

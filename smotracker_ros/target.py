@@ -290,6 +290,8 @@ class Target:
             return
         if self.mean_quality < settings.least_quality or self.score < settings.birth_confidence:
             return
+        if self.travel.rides:
+            return
         if settings.least_travel == 0 or self._flies(settings, image) or self._is_sure(settings):
             self.state = TrackState.CONFIRMED
             self.landmark = None
