@@ -35,8 +35,9 @@ _LANDMARK_LIKENESS = 0.6
 _LANDMARK_SHIFT = 1.5
 # A zoom by less does not change a picture
 _LEAST_ZOOM = 0.03
-# Pixels: what has strayed by less from its first place in the image, while the camera has moved by more, rides with it
-_RIDING_REACH, _RIDING_PATH = 2.5, 4.0
+# Pixels, and target sizes: what has strayed by less from its first place in the image rides with the camera, if that
+# has moved by more pixels than the last
+_RIDING_REACH, _RIDING_SIZES, _RIDING_PATH = 2.5, 0.15, 4.0
 
 
 @dataclass
@@ -74,14 +75,13 @@ class Travel:
         """How much of the distance may come of small errors of the camera's motion, frame by frame, in pixels."""
         return _SIGMAS * float(np.sqrt(self._variance))
 
-    @property
-    def rides(self) -> bool:
-        """Whether it has kept its place in the image although the camera has moved, as burnt-in text does.
+    def rides(self, size: float) -> bool:
+        """Whether it, of a size in pixels, has kept its place in the image although the camera has moved, as text does.
 
-        Its travel says nothing then: it may be the camera's. A target that a camera follows strays by some pixels before
-        long.
+        Its travel says nothing then: it may be the camera's. A target that a camera follows strays before long.
         """
-        return self._camera_path > _RIDING_PATH and self._image_reach < _RIDING_REACH
+        reach = max(_RIDING_REACH, _RIDING_SIZES * size)
+        return self._camera_path > _RIDING_PATH and self._image_reach < reach
 
     def predict(self, shift: CameraShift) -> None:
         """Move on by one frame, with the background."""

@@ -26,12 +26,13 @@ _MEMORY_SECONDS = 4.0
 _LEAST_SAMENESS = 0.9
 # Grey levels per pixel: weaker edges are noise, or come and go with compression
 _LEAST_EDGE = 8.0
-# The same where edges change: only strong ones beside fixed places are taken, and so many strokes of five pixels far
-_LEAST_BUSY, _DIGITS = 16.0, 4
+# Where edges change, those are taken that have this share of the fixed ones' strength, so many times five pixels from
+# a fixed place
+_LEAST_BUSY, _DIGITS = 0.4, 8
 # Pixels by which letters are joined, so that a digit that changes belongs to the text round it
 _JOIN = 7
-# Share of the edges in a box that must be fixed; a line of a reticle before a target leaves the target's own edges
-_LEAST_SHARE = 0.75
+# Share of the edges in a box that must be fixed, and how much stronger than round the box the others may be
+_LEAST_SHARE, _OWN_EDGES = 0.5, 1.6
 
 
 class ImageFixed:
@@ -71,7 +72,7 @@ class ImageFixed:
         if self._sum is None or self._sum.shape[:2] != size[::-1]:
             self.reset()
             self._image = image
-            self._sum = np.zeros((size[1], size[0], 2), dtype=np.float32)
+            self._sum = np.zeros((size[1], size[0], 4), dtype=np.float32)
             self._square, self._weight, self._count, self._since = (
                 np.zeros(size[::-1], dtype=np.float32) for _ in range(4)
             )
@@ -95,30 +96,36 @@ class ImageFixed:
         boxes = as_boxes(boxes)
         if self._mask is None or self._image is None or not len(boxes):
             return np.zeros(len(boxes), dtype=np.bool_)
-        return np.array([self._share(box) >= _LEAST_SHARE for box in boxes], dtype=np.bool_)
+        return np.array([self._is_fixed(box) for box in boxes], dtype=np.bool_)
 
-    def _share(self, box: FloatArray) -> float:
-        """Share of the edges in a box, (4,) pixels of the frames, that are fixed."""
+    def _is_fixed(self, box: FloatArray) -> bool:
+        """Whether a box, (4,) pixels of the frames, shows fixed edges, and besides them what is round it, too.
+
+        A target behind a reticle has edges of its own.
+        """
         assert self._mask is not None and self._image is not None
         height, width = self._mask.shape
         scaled = box * np.float32(self._scale)
-        x1, y1 = (
-            int(np.clip(np.floor(scaled[0]) - 1, 0, width - 1)),
-            int(np.clip(np.floor(scaled[1]) - 1, 0, height - 1)),
-        )
-        x2, y2 = (
-            int(np.clip(np.ceil(scaled[2]) + 1, x1 + 1, width)),
-            int(np.clip(np.ceil(scaled[3]) + 1, y1 + 1, height)),
-        )
-        fixed = self._mask[y1:y2, x1:x2] > 0
-        if not fixed.any():
-            return 0.0
-        first, last = np.array([[x1, y1], [x2, y2]]) / self._scale
+        reach = max(4.0, 0.5 * float(max(scaled[2] - scaled[0], scaled[3] - scaled[1])))
+        left, top = max(int(scaled[0] - reach), 0), max(int(scaled[1] - reach), 0)
+        right, bottom = min(int(scaled[2] + reach) + 1, width), min(int(scaled[3] + reach) + 1, height)
+        if right - left < 3 or bottom - top < 3:
+            return False
+        fixed = self._mask[top:bottom, left:right] > 0
+        inside = np.zeros(fixed.shape, dtype=np.bool_)
+        x1, y1, x2, y2 = (round(float(value)) for value in scaled)
+        inside[max(y1 - top, 0) : max(y2 - top, 1), max(x1 - left, 0) : max(x2 - left, 1)] = True
+        if not (fixed & inside).any():
+            return False
+        first, last = np.array([[left, top], [right, bottom]]) / self._scale
         part = self._image[int(first[1]) : int(np.ceil(last[1])), int(first[0]) : int(np.ceil(last[0]))]
-        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
-        strength = np.linalg.norm(_gradient(grey), axis=2)
-        strength[strength < _LEAST_EDGE] = 0
-        return float(strength[fixed].sum() / max(strength.sum(), 1e-6))
+        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), fixed.shape[::-1], interpolation=cv2.INTER_AREA)
+        edges = np.linalg.norm(_gradient(grey), axis=2)
+        if edges[fixed & inside].sum() < _LEAST_SHARE * edges[inside].sum():
+            return False
+        own, around = edges[inside & ~fixed], edges[~inside & ~fixed]
+        usual = float(np.percentile(around, 90)) if around.size else 0.0
+        return own.size < 3 or float(np.percentile(own, 90)) < max(_OWN_EDGES * usual, usual + _LEAST_EDGE)
 
     def _distances(self, size: tuple[int, int]) -> FloatArray:
         """Pixels by which the scene has moved since the last comparison, float32 (height, width)."""
@@ -134,6 +141,8 @@ class ImageFixed:
         if grey.shape != size[::-1]:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         gradient = _gradient(grey)
+        # with doubled angles, too: text may turn from white to black, and dots do not stay the same that way
+        both = np.concatenate([gradient, _doubled(gradient)], axis=2)
         kept = np.float32(np.exp(-(self._seconds - self._last) / _MEMORY_SECONDS))
         self._last = self._seconds
         new = far.astype(np.float32)
@@ -143,12 +152,12 @@ class ImageFixed:
                 total *= kept
             total += new * value
         self._sum *= kept
-        self._sum += gradient * new[..., None]
+        self._sum += both * new[..., None]
 
     def _judge(self) -> None:
         assert self._sum is not None
         weight = np.maximum(self._weight, 1e-3)
-        mean = np.linalg.norm(self._sum, axis=2) / weight
+        mean = np.maximum(*(np.linalg.norm(part, axis=2) for part in np.split(self._sum, 2, axis=2))) / weight
         sameness = mean**2 / np.maximum(self._square / weight, 1e-3)
         known = (self._count >= _LEAST_COUNT) & (self._seconds - self._since >= _LEAST_SECONDS)
         fixed = (known & (mean >= _LEAST_EDGE) & (sameness >= _LEAST_SAMENESS)).astype(np.uint8)
@@ -156,11 +165,19 @@ class ImageFixed:
             self._mask = None
             return
         # digits change, but there is always something drawn at their place, beside what stays
-        busy = (known & (self._square >= _LEAST_BUSY**2 * weight)).astype(np.uint8)
+        least = max(_LEAST_EDGE, _LEAST_BUSY * float(np.median(mean[fixed > 0])))
+        busy = (known & (self._square >= least**2 * weight)).astype(np.uint8)
         for _ in range(_DIGITS):
             fixed |= cv2.dilate(fixed, np.ones((3, 11), dtype=np.uint8)) & busy
         joined = cv2.morphologyEx(fixed, cv2.MORPH_CLOSE, np.ones((_JOIN, _JOIN), dtype=np.uint8))
         self._mask = np.asarray(cv2.dilate(joined, np.ones((3, 3), dtype=np.uint8)))
+
+
+def _doubled(gradient: FloatArray) -> FloatArray:
+    """Gradients with their angles doubled, in which an edge equals its negative, float32 (height, width, 2)."""
+    x, y = gradient[..., 0], gradient[..., 1]
+    strength = np.maximum(np.hypot(x, y), 1e-6)
+    return np.dstack([(x * x - y * y) / strength, 2 * x * y / strength]).astype(np.float32)
 
 
 def _gradient(grey: UInt8Image) -> FloatArray:

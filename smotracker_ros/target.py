@@ -290,7 +290,7 @@ class Target:
             return
         if self.mean_quality < settings.least_quality or self.score < settings.birth_confidence:
             return
-        if self.travel.rides:
+        if self.travel.rides(self.longer_side):
             return
         if settings.least_travel == 0 or self._flies(settings, image) or self._is_sure(settings):
             self.state = TrackState.CONFIRMED

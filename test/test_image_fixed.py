@@ -73,6 +73,19 @@ def test_a_target_that_a_pan_keeps_centred_is_not_fixed(wobble: float) -> None:
     assert not background.burnt_in(np.float32([[232, 172, 248, 188]])).any()
 
 
+def test_a_target_behind_a_reticle_is_not_fixed_and_the_reticle_is() -> None:
+    background, world, generator = Background(), _world(), np.random.default_rng(1)
+    for index in range(60):
+        target = generator.normal(0, 1.5, 2) if index > 30 else None
+        frame = _frame(world, 100 + 4 * index, index, target=target)
+        for line in (((200, 180), (280, 180)), ((240, 140), (240, 220))):
+            cv2.line(frame.image, *line, (255,) * 3, 2)
+        background.advance(frame, 1 / FPS if index else 0.0)
+        if index == 30:
+            assert background.burnt_in(np.float32([[232, 172, 248, 188]])).all()
+    assert not background.burnt_in(np.float32([[231, 171, 249, 189]])).any()
+
+
 def test_an_overlay_that_is_switched_off_is_forgotten() -> None:
     background, world = Background(), _world()
     _play(background, [_frame(world, 100 + 4 * index, index) for index in range(30)])
