@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smotracker_ros.frames import FrameError
-from smotracker_ros.settings import SettingsError, parse_override
+from smotracker_ros.settings import SettingsError, parse_overrides
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -81,8 +81,10 @@ def track(
     storage: Annotated[str, typer.Option(help="Storage of that bag: mcap or sqlite3.")] = "mcap",
 ) -> None:
     """Track the targets of a video, an image folder or a bag."""
-    overrides = dict(parse_override(text) for text in override or [])
+    overrides = parse_overrides(override)
     if prompt is not None:
+        if "prompt" in overrides:
+            raise SettingsError("the prompt is given twice, by --prompt and by --set; give it once")
         overrides["prompt"] = prompt
     if storage not in ("mcap", "sqlite3"):
         raise typer.BadParameter(f"{storage!r} is neither mcap nor sqlite3", param_hint="--storage")

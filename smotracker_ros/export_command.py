@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smotracker_ros.exports import ExportError
-from smotracker_ros.settings import TrackerSettings, parse_override
+from smotracker_ros.settings import TrackerSettings, parse_overrides
 
 # Largest difference from torch: of the encoder's levels as a share of their largest value, of boxes in pixels
 _TOLERANCES = {"encoder": 1e-3, "detector": 0.1}
@@ -69,7 +69,7 @@ def export(
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    settings = load_settings(preset, dict(parse_override(text) for text in override or []))
+    settings = load_settings(preset, parse_overrides(override))
     results: list[Exported] = []
     for runtime in (name.strip() for name in runtimes.split(",")):
         own = settings.replace({"runtime": runtime})

@@ -31,7 +31,7 @@ from smotracker_ros.evaluation.detection_cache import default_cache
 from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.report import write_report
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.settings import parse_override
+from smotracker_ros.settings import parse_overrides
 from smotracker_ros.video.pending import pending_path
 
 Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
@@ -224,7 +224,7 @@ def _cell(value: float | None) -> str:
 
 
 def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
-    return dict(parse_override(item) for item in items or ())
+    return parse_overrides(items)
 
 
 def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:

@@ -62,7 +62,7 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
         ModelError: if it is neither our nano model nor SAM 2.0/2.1 t, s, b+ or l.
     """
     stem = state.get("image_encoder.trunk.patch_embed.proj.weight")
-    if stem is None:
+    if stem is None or stem.ndim != 4:
         raise ModelError(f"{source} is not a SAM2 checkpoint: it has no image_encoder.trunk.patch_embed.proj.weight")
     blocks = len({key.split(".")[3] for key in state if key.startswith("image_encoder.trunk.blocks.")})
     if (stem.shape[0], blocks) == (32, 7):
@@ -132,6 +132,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ModelError(f'{path} is not a SAM2 checkpoint: these hold a dictionary with the key "model"')
+    for name, value in content["model"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(
+                f"{path} is not a SAM2 checkpoint: its model holds {name!r}, a {type(value).__name__}, and must hold "
+                "tensors by name alone. Save the model's state_dict() as it is, or fetch the checkpoint again"
+            )
+        usable = value.layout == torch.strided and not value.is_quantized and value.is_floating_point()
+        if not usable or value.is_meta or not bool(torch.isfinite(value).all()):
+            raise ModelError(
+                f"{path} cannot be used: its tensor {name} is not made of finite floating-point numbers "
+                f"({value.dtype}, {value.layout}); convert it, or fetch the checkpoint again"
+            )
+    if not isinstance(content.get("smotracker", {}), dict):
+        raise ModelError(f'{path} cannot be used: what it holds under "smotracker" is no dictionary; train it again')
     return content
 
 

@@ -172,7 +172,7 @@ class TrackerNode(LifecycleNode):
         self.get_logger().error(self.failures.verdict or "a transition failed; the node is unconfigured now")
         return self.on_shutdown(state)
 
-    def _stop(self, patience: float | None = None) -> None:
+    def _stop(self, patience: float) -> None:
         """End the worker, waiting so many seconds at most, the subscriptions and the watch; may be called twice."""
         for timer in self._own_timers[1:]:
             self.destroy_timer(timer)
@@ -207,8 +207,8 @@ class TrackerNode(LifecycleNode):
         self._own_timers = []
 
     def close(self) -> None:
-        """Stop all threads and destroy the node."""
-        self._stop()
+        """Stop all threads and destroy the node; an image that takes too long ends with the process."""
+        self._stop(PATIENCE)
         try:
             self._identities.close()
         except OSError as error:

@@ -37,11 +37,11 @@ class Worker(Generic[Item]):
         while (item := self._queue.get()) is not None and self._handle(item):
             pass
 
-    def stop(self, patience: float | None) -> bool:
+    def stop(self, patience: float) -> bool:
         """Handle no further item; may be called again.
 
         Args:
-            patience: seconds to wait for the one in work; None: to its end.
+            patience: seconds to wait for the one in work.
 
         Returns:
             Whether the thread has ended. If not, the item in work is abandoned.
