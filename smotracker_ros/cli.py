@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import cv2
 import typer
 
 from smotracker_ros.frames import FrameError
@@ -274,6 +275,7 @@ def _output_folder(path: Path) -> Iterator[None]:
 
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 1."""
+    cv2.setNumThreads(1)  # its threads would only take the processor from torch's
     try:
         app(prog_name="smotracker")
     except Exception as error:

@@ -110,13 +110,9 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
         WeightError: if weights are missing, changed, or a pickle from a folder that is not trusted.
         SettingsError: if the device does not exist.
     """
-    import torch
-
     from smotracker_ros.masklets.memory import POLICIES
     from smotracker_ros.masklets.propagator import Propagator
 
-    # denormal numbers slow a CPU down many times and carry no information
-    torch.set_flush_denormal(True)
     if detector is None:
         detector = build_detector(settings)
         # the first pass takes seconds, which a live stream would feel as lag

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from smotracker_ros.global_state import global_state_kept
 from smotracker_ros.masklets.model import MaskletNetwork
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -96,7 +97,9 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
     state: dict[str, Tensor] = {key: value.float() for key, value in content["model"].items()}
     name, config = config_for(state, str(path))
     nano = config == NANO_CONFIG
-    model = instantiate_config(config, image_size or (0 if nano else _official_image_size(device)), official=not nano)
+    with global_state_kept():  # random weights, which are replaced at once, use up the caller's random numbers
+        size = image_size or (0 if nano else _official_image_size(device))
+        model = instantiate_config(config, size, official=not nano)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -68,10 +69,9 @@ class TrackerNode(LifecycleNode):
         self._health = Health(self.get_fully_qualified_name())
         self._identities = Identities(None)
         self._access = TrackerAccess()
-        self._settings_changed = False
+        self._settings_changed, self._masklet_bytes = False, 0
         self._stream = ImageStream()
         self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
-        self._masklet_bytes = 0
         self._cues = CueInbox()
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
         self._worker: Worker[tuple[bytes, float, int]] | None = None
@@ -375,6 +375,7 @@ def run() -> int:
     """Run the node until it is interrupted; returns the exit code."""
 
     def body(stack: ExitStack) -> int:
+        cv2.setNumThreads(1)  # its threads would only take the processor from torch's
         node = TrackerNode()
         stack.callback(node.close)
         if node.autostart:
