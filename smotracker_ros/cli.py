@@ -37,6 +37,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.detection.detections", "DetectorError"),
     ("smotracker_ros.masklets.checkpoints", "ModelError"),
     ("smotracker_ros.exports", "ExportError"),
+    ("smotracker_ros.offline.failures", "TrackingError"),
     ("smotracker_ros.weight_files", "WeightError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
@@ -92,6 +93,7 @@ def track(
     from smotracker_ros.video.sources import open_source
 
     frame_source = open_source(source, topic, fps)
+    from smotracker_ros.offline.failures import track_frame
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.video import sinks
 
@@ -113,7 +115,7 @@ def track(
         total = min(filter(None, (frame_source.length, frames)), default=None)
         for frame in progress.track(_first(frame_source, frames), total=total, description=frame_source.name):
             started = time.perf_counter()
-            tracks = tracker.update(frame)
+            tracks = track_frame(tracker, frame)
             statistics.add(tracks, time.perf_counter() - started)
             for writer in writers:
                 writer.write(frame, tracks)
