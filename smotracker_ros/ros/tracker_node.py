@@ -40,7 +40,7 @@ from smotracker_ros.ros.parameters import (
 )
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.respawn import respawning
-from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker
+from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker, end_without_waiting
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -385,7 +385,7 @@ def run() -> int:
         rclpy.spin_until_future_complete(node, node.failures.ended)
         return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
 
-    return run_process("smotracker", body)
+    return end_without_waiting(run_process("smotracker", body))
 
 
 def main() -> int:

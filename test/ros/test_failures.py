@@ -146,7 +146,7 @@ def test_nobody_waits_for_an_image_that_takes_long(
     assert answer.success and "as soon as" in answer.message, process.output
     assert tracker.change(Transition.TRANSITION_DEACTIVATE)
     assert tracker.state() == State.PRIMARY_STATE_INACTIVE
-    assert "still being tracked" in process.output
+    assert client.spin_until(lambda: "still being tracked" in process.output, 10), process.output
     assert not tracker.change(Transition.TRANSITION_ACTIVATE), "two images at once are never tracked"
     process.interrupt()
     assert process.wait(60) == 0, process.output
