@@ -32,13 +32,15 @@ _DENORMAL = 2.0**-1030
 def global_state_kept() -> Iterator[None]:
     """Undo what the block does to the process: ultralytics changes all of this when it is imported or first used.
 
-    Environment, warning filters, how arrays are printed, numbers of threads, random generators, replaced functions of
-    other libraries, the level of ultralytics' log. For imports and set-up; not to be used in several threads at once.
+    Environment, warning filters, how arrays are printed, numbers of threads, random generators, the present GPU,
+    replaced functions of other libraries, the level of ultralytics' log. For imports and set-up; not to be used in
+    several threads at once.
 
     What stays is that sam2 registers its configurations with hydra: its own builders need that.
     """
     environment = dict(os.environ)
-    threads = torch.get_num_threads(), cv2.getNumThreads()
+    counts = torch.get_num_threads(), cv2.getNumThreads()
+    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
     generators = random.getstate(), np.random.get_state()
     functions = [(importlib.import_module(module), name) for module, name in _REPLACED]
     originals = [getattr(module, name) for module, name in functions]
@@ -55,8 +57,10 @@ def global_state_kept() -> Iterator[None]:
         for name in [name for name in os.environ if name not in environment]:
             del os.environ[name]
         os.environ.update(environment)
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(counts[0])
+        cv2.setNumThreads(counts[1])
+        if torch.cuda.is_initialized() and torch.cuda.current_device() != gpu:
+            torch.cuda.set_device(gpu)
         random.setstate(generators[0])
         np.random.set_state(generators[1])
         for (module, name), original in zip(functions, originals, strict=True):
