@@ -17,10 +17,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import cv2
 import typer
 
 from smotracker_ros.frames import FrameError
-from smotracker_ros.settings import SettingsError, parse_override
+from smotracker_ros.settings import SettingsError, parse_overrides
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,6 +37,7 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.detection.detections", "DetectorError"),
     ("smotracker_ros.masklets.checkpoints", "ModelError"),
     ("smotracker_ros.exports", "ExportError"),
+    ("smotracker_ros.offline.failures", "TrackingError"),
     ("smotracker_ros.weight_files", "WeightError"),
     ("smotracker_ros.training.clips", "ClipError"),
     ("smotracker_ros.evaluation.sequences", "DatasetError"),
@@ -84,14 +86,17 @@ def track(
     storage: Annotated[str, typer.Option(help="Storage of that bag: mcap or sqlite3.")] = "mcap",
 ) -> None:
     """Track the targets of a video, an image folder or a bag."""
-    overrides = dict(parse_override(text) for text in override or [])
+    overrides = parse_overrides(override)
     if prompt is not None:
+        if "prompt" in overrides:
+            raise SettingsError("the prompt is given twice, by --prompt and by --set; give it once")
         overrides["prompt"] = prompt
     if storage not in ("mcap", "sqlite3"):
         raise typer.BadParameter(f"{storage!r} is neither mcap nor sqlite3", param_hint="--storage")
     from smotracker_ros.video.sources import open_source
 
     frame_source = open_source(source, topic, fps)
+    from smotracker_ros.offline.failures import track_frame
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.stream import StreamRules
     from smotracker_ros.video import sinks
@@ -118,7 +123,7 @@ def track(
             if rules.broken:
                 tracker.reset()
             started = time.perf_counter()
-            tracks = tracker.update(frame)
+            tracks = track_frame(tracker, frame)
             statistics.add(tracks, time.perf_counter() - started)
             for writer in writers:
                 writer.write(frame, tracks)
@@ -281,6 +286,7 @@ def _output_folder(path: Path) -> Iterator[None]:
 
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 1."""
+    cv2.setNumThreads(1)  # its threads would only take the processor from torch's
     try:
         app(prog_name="smotracker")
     except Exception as error:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smotracker_ros.exports import ExportError
-from smotracker_ros.settings import TrackerSettings, parse_override
+from smotracker_ros.settings import TrackerSettings, parse_overrides
 
 # Largest difference from torch: of the encoder's levels as a share of their largest value, of boxes in pixels
 _TOLERANCES = {"encoder": 1e-3, "detector": 0.1}
@@ -63,19 +63,17 @@ def export(
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Export the models that a preset uses, compare them with torch on rendered frames, and time both side by side."""
-    import torch
-
+    from smotracker_ros import global_state
     from smotracker_ros.presets import load_settings
 
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    settings = load_settings(preset, dict(parse_override(text) for text in override or []))
+    settings = load_settings(preset, parse_overrides(override))
     results: list[Exported] = []
-    for runtime in (name.strip() for name in runtimes.split(",")):
-        own = settings.replace({"runtime": runtime})
-        results.append(_encoder(own, repeats))
-        if settings.detector == "yolo":
-            results.append(_detector(own, repeats))
+    with global_state.threads(threads), global_state.denormals_flushed():
+        for runtime in (name.strip() for name in runtimes.split(",")):
+            own = settings.replace({"runtime": runtime})
+            results.append(_encoder(own, repeats))
+            if settings.detector == "yolo":
+                results.append(_detector(own, repeats))
     table = Table("part", "runtime", "MB", "max |difference|", "torch ms", "runtime ms", "ratio")
     for item in results:
         cells = f"{item.megabytes:.1f}", f"{item.difference:.1e}", f"{item.torch_ms:.1f}", f"{item.runtime_ms:.1f}"

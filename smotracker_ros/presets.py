@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from smotracker_ros.weight_files import check_trust, find_weights
 if TYPE_CHECKING:
     from smotracker_ros.masklets.model import MaskletNetwork
     from smotracker_ros.masklets.propagator import Propagator
+
+_logger = logging.getLogger(__name__)
 
 # A masklet is an object from its prompt on, and stays one whatever happens
 _FIRST_FRAME: Mapping[str, Any] = {
@@ -78,6 +81,8 @@ def _load_detector(settings: TrackerSettings) -> Detector:
 
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
+        if settings.detector_weights:
+            _logger.warning("detector_weights is not used: the detector is grounding_dino, not yolo")
         from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
 
         return GroundingDinoDetector(
@@ -90,7 +95,10 @@ def _load_detector(settings: TrackerSettings) -> Detector:
         )
     weights = find_weights(settings.detector_weights)
     if weights is None or weights.suffix != ".onnx":
-        folders = [Path(folder) for folder in settings.trusted_weights.split(":") if folder]
+        folders = [Path(folder).expanduser() for folder in settings.trusted_weights.split(":") if folder]
+        for folder in folders:
+            if not folder.is_dir():
+                _logger.warning("trusted_weights names %s, which is no folder", folder)
         check_trust(weights, folders, settings.trust_detector_weights)
     from smotracker_ros.detection.yolo import YoloDetector
 
@@ -110,13 +118,9 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
         WeightError: if weights are missing, changed, or a pickle from a folder that is not trusted.
         SettingsError: if the device does not exist.
     """
-    import torch
-
     from smotracker_ros.masklets.memory import POLICIES
     from smotracker_ros.masklets.propagator import Propagator
 
-    # denormal numbers slow a CPU down many times and carry no information
-    torch.set_flush_denormal(True)
     if detector is None:
         detector = build_detector(settings)
         # the first pass takes seconds, which a live stream would feel as lag

@@ -7,16 +7,22 @@ The command line, the YAML files in `config/`, and the node's declared parameter
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from smotracker_ros.ignore_mask import IgnoreMask, IgnoreMaskError
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.prompts import prompt_phrases
+from smotracker_ros.weight_files import locate_weights
 
 # Grounding DINO reads 256 tokens, and none is shorter than a character
 _LONGEST_PROMPT = 240
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -31,14 +37,29 @@ def _setting(
     *,
     minimum: float | None = None,
     maximum: float | None = None,
+    multiple: int = 1,
+    least: int = 0,
     choices: tuple[str, ...] = (),
     dynamic: bool = True,
 ) -> Any:
-    """A dataclass field with what a user needs to know. `dynamic`: may change while the tracker runs."""
+    """A dataclass field with what a user needs to know.
+
+    Args:
+        default: of the setting's type.
+        description: for users.
+        minimum: least number allowed.
+        maximum: greatest number allowed.
+        multiple: whole numbers must be multiples of it.
+        least: the least number but 0, where 0 stands for something else.
+        choices: texts allowed; empty: any.
+        dynamic: may change while the tracker runs.
+    """
     metadata = {
         "description": description,
         "minimum": minimum,
         "maximum": maximum,
+        "multiple": multiple,
+        "least": least,
         "choices": choices,
         "dynamic": dynamic,
     }
@@ -77,9 +98,10 @@ class TrackerSettings:
     )
     slice_size: int = _setting(
         0,
-        "Side in pixels of the slices of a large frame that the detector sees one by one; 0: the whole frame only.",
+        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
         minimum=0,
         maximum=4096,
+        least=32,
         dynamic=False,
     )
     slice_overlap: float = _setting(
@@ -98,9 +120,10 @@ class TrackerSettings:
     )
     detector_image_size: int = _setting(
         0,
-        "Longer side in pixels at which the detector sees a frame; 0: the model's choice, at most 640.",
+        "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, at most 640.",
         minimum=0,
         maximum=4096,
+        least=32,
     )
     detector_confidence: float = _setting(
         0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
@@ -110,9 +133,11 @@ class TrackerSettings:
     )
     masklet_image_size: int = _setting(
         0,
-        "Side in pixels of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU, 512 on a GPU.",
+        "Side in pixels, a multiple of 32, of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU and "
+        "512 on a GPU.",
         minimum=0,
         maximum=2048,
+        multiple=32,
         dynamic=False,
     )
     masklet_mode: str = _setting(
@@ -277,14 +302,20 @@ class TrackerSettings:
             IgnoreMask.load(self.ignore_mask)
         except IgnoreMaskError as error:
             raise SettingsError(str(error)) from error
-        if not prompt_phrases(self.prompt) or len(self.prompt) > _LONGEST_PROMPT:
+        phrases = prompt_phrases(self.prompt)
+        readable = self.prompt.isprintable() and all(any(map(str.isalnum, phrase)) for phrase in phrases)
+        if not phrases or not readable or len(self.prompt) > _LONGEST_PROMPT:
             raise SettingsError(
                 f"prompt must name what to look for in at most {_LONGEST_PROMPT} characters, such as 'drone . bird .', "
                 f"not {self.prompt[:60]!r}"
             )
+        if not _DEVICE.fullmatch(self.device):
+            raise SettingsError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
+        if self.compile and self.runtime != "torch":
+            raise SettingsError(f"compile is for runtime torch, not {self.runtime}; change one of the two")
 
     def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
-        """A copy with some settings changed.
+        """A copy with some settings changed. Files that it names for the first time must exist.
 
         Raises:
             SettingsError: if a name is unknown or a value is not allowed.
@@ -293,7 +324,28 @@ class TrackerSettings:
         unknown = sorted(set(overrides) - names)
         if unknown:
             raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
-        return dataclasses.replace(self, **dict(overrides))
+        changed = dataclasses.replace(self, **dict(overrides))
+        for name in overrides:
+            if getattr(changed, name) != getattr(self, name):
+                _check_file(name, getattr(changed, name))
+        return changed
+
+
+def _check_file(name: str, value: Any) -> None:
+    """Refuse a setting that names a file or folder which does not exist.
+
+    Raises:
+        SettingsError: naming the setting and the file.
+    """
+    if name in ("detector_weights", "masklet_weights") and value:
+        path = locate_weights(value)
+        if not path.exists():
+            raise SettingsError(
+                f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` that "
+                "has been fetched, or leave the setting empty"
+            )
+    if name == "grounding_dino_weights" and not (value and Path(value).is_dir()) and not _HUB_NAME.fullmatch(value):
+        raise SettingsError(f"{name} must be an existing folder or a name on the Hugging Face hub, not {value!r}")
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
@@ -311,6 +363,25 @@ def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
         raise SettingsError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
     if minimum is not None and not minimum <= value <= maximum:
         raise SettingsError(f"{field.name} must lie in [{minimum}, {maximum}], not {value!r}")
+    if (multiple := field.metadata["multiple"]) > 1 and value % multiple:
+        raise SettingsError(f"{field.name} must be a multiple of {multiple}, not {value}")
+    if (least := field.metadata["least"]) and 0 < value < least:
+        raise SettingsError(f"{field.name} must be 0 or at least {least}, not {value}")
+
+
+def parse_overrides(texts: Iterable[str] | None) -> dict[str, Any]:
+    """Settings from several `name=value`, each name once; see :func:`parse_override`.
+
+    Raises:
+        SettingsError: if one cannot be used, or a setting is given twice.
+    """
+    overrides: dict[str, Any] = {}
+    for text in texts or ():
+        name, value = parse_override(text)
+        if name in overrides:
+            raise SettingsError(f"{name} is set twice, to {overrides[name]!r} and to {value!r}; give it once")
+        overrides[name] = value
+    return overrides
 
 
 def parse_override(text: str) -> tuple[str, Any]:

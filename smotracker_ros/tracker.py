@@ -19,6 +19,7 @@ from smotracker_ros.duplicates import Duplicates
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.gliding import Gliding
+from smotracker_ros.global_state import denormals_flushed
 from smotracker_ros.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
@@ -135,7 +136,7 @@ class SmoTracker:
         self._clips.reset()
 
     def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
-        """Track one frame; no later frame is needed.
+        """Track one frame and return all its live and lost tracks; no later frame is needed.
 
         What goes wrong inside, such as a forward pass that runs out of memory, is raised, and the next frame works: the
         targets have not been seen on this one, those that it began are dropped, its detector pass and cues come later.
@@ -143,13 +144,11 @@ class SmoTracker:
         Args:
             frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
             cues: boxes from elsewhere that have come since the last frame; :mod:`smotracker_ros.cues` has their rules.
-
-        Returns:
-            All live and lost tracks of this frame.
         """
         before, self._open_cues = self._targets.next_id, list(cues)
         try:
-            return self._track(frame)
+            with denormals_flushed():
+                return self._track(frame)
         except BaseException:
             self._give_up(frame, before)
             raise

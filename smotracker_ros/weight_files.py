@@ -127,6 +127,14 @@ def verify(entry: WeightFile) -> None:
         raise WeightError(f"{entry.path} has changed: its sha256 is {found}, not {entry.sha256}; {again}")
 
 
+def locate_weights(name: str) -> Path:
+    """Where the file lies, or would lie, that a setting names; see :func:`find_weights`."""
+    path = Path(name).expanduser()
+    if path.exists() or path.parent != Path():
+        return path
+    return next((entry.path for entry in known_files().values() if name in (entry.name, entry.file)), path)
+
+
 def find_weights(name: str) -> Path | None:
     """The file that a setting names.
 

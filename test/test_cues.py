@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from sam2.modeling.backbones.image_encoder import ImageEncoder
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from smotracker_ros.cues import MOST_CUES, Cue
 from smotracker_ros.frames import Frame
@@ -189,3 +192,21 @@ def test_cues_that_wait_are_counted_when_the_stream_begins_anew(tracker: SmoTrac
     tracker.update(_frame(0, (60, 80)), [_cue(60, 80, 5)])
     tracker.reset()
     assert tracker.cues.counts == {"too late": 1}
+
+
+def test_many_cues_are_seen_in_one_pass_of_the_encoder(tracker: SmoTracker) -> None:
+    tracker.update(_frame(0))
+    batches: list[int] = []
+
+    def count(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, ImageEncoder):
+            batches.append(len(given[0]))
+
+    cues = [_cue(15.0 + 28 * column, 12.0 + 25 * row) for column in range(8) for row in range(8)]
+    handle = register_module_forward_pre_hook(count)
+    try:
+        tracker.update(_frame(1), cues)
+    finally:
+        handle.remove()
+    assert batches == [64]
+    assert tracker.cues.counts["used"] + tracker.cues.counts["nothing there"] == 64

@@ -93,7 +93,7 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame]) -> 
         snapshots.append(run.snapshot())
         parts: list[type] = []
         with watched(parts.append):
-            answers.append(run.update(frame))
+            answers.append(run.tracker.update(frame))
         calls += [(frame.index, number, part) for number, part in enumerate(parts)]
     assert {part for *_, part in calls} == set(PARTS), "every part is called"
     assert max(map(len, map(seen, answers))) >= 2, "a scene without tracks proves nothing"
@@ -106,10 +106,10 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame]) -> 
     for index, number, part in chosen:
         run.restore(snapshots[index])
         with failing(number), pytest.raises(torch.OutOfMemoryError, match="injected"):
-            run.update(frames[index])
+            run.tracker.update(frames[index])
         before = seen(answers[index - 1]) if index else {}
         for frame in frames[index + 1 : index + 3]:
-            after = run.update(frame)
+            after = run.tracker.update(frame)
             where = f"frame {frame.index} after {part.__name__} has failed on {index}"
             assert set(before) <= {track.id for track in after}, where
             for identity, center in seen(after).items():

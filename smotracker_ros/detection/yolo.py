@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import shutil
 import warnings
@@ -14,17 +13,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# before ultralytics is imported: it would look for a network and install packages by itself
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-
-from ultralytics import YOLO
-from ultralytics import settings as ultralytics_settings
-
 from smotracker_ros.detection.detections import Detections, DetectorError
 from smotracker_ros.exports import exported, exports_folder, openvino_in_float32, require, signal_stack_kept
 from smotracker_ros.frames import Frame
 from smotracker_ros.geometry import as_boxes
+from smotracker_ros.global_state import global_state_kept
+
+with global_state_kept():
+    # before ultralytics is imported: it would look for a network, send statistics and install packages by itself
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    from ultralytics import YOLO
 
 EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10n_small_targets.pt"
 
@@ -55,13 +54,11 @@ class YoloDetector:
             raise DetectorError(
                 f"{path}: no such weight file; give an existing YOLO checkpoint or leave the setting empty"
             )
-        logging.getLogger("ultralytics").setLevel(logging.WARNING)
-        if ultralytics_settings.get("sync", False):
-            ultralytics_settings.update({"sync": False})
         try:
-            self._model = YOLO(str(path), task="detect")
-            task = self._model.task
-            names = dict(self._model.names)
+            with global_state_kept():
+                self._model = YOLO(str(path), task="detect")
+                task = self._model.task
+                names = dict(self._model.names)
         except Exception as error:  # unpickling broken files raises almost anything
             reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
             raise DetectorError(
@@ -108,9 +105,12 @@ class YoloDetector:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = image_size or self._natural_size(max(frame.height, frame.width))
         with contextlib.ExitStack() as stack:
+            first = self._model.predictor is None  # the first call loads the runtime's model
+            if first:
+                stack.enter_context(global_state_kept())
             if self._runtime == "openvino":
                 stack.enter_context(signal_stack_kept())
-                if self._model.predictor is None:  # the first call loads the runtime's model
+                if first:
                     stack.enter_context(openvino_in_float32())
             result = self._model.predict(
                 cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
@@ -145,7 +145,7 @@ def export_detector(weights: Path, checksum: str, runtime: str) -> Path:
         # the exporter writes beside the checkpoint
         copy = place / "detector.pt"
         shutil.copy(weights, copy)
-        with warnings.catch_warnings():
+        with global_state_kept():
             warnings.simplefilter("ignore")
             # onnxruntime simplifies graphs by itself
             options = {"simplify": False} if kind == "onnx" else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +32,7 @@ from smotracker_ros.evaluation.detection_cache import default_cache
 from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.report import write_report
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.settings import parse_override
+from smotracker_ros.settings import parse_overrides
 from smotracker_ros.video.pending import pending_path
 
 Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
@@ -159,7 +158,6 @@ def track_all(
     Returns:
         The trackers' part of metrics.json.
     """
-    logging.getLogger("ultralytics").setLevel(logging.ERROR)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars, _warnings_once():
         told = {sequence.name: list(remarks(sequence)) for sequence in sequences}
@@ -257,7 +255,7 @@ def _cell(value: float | None) -> str:
 
 
 def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
-    return dict(parse_override(item) for item in items or ())
+    return parse_overrides(items)
 
 
 def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:

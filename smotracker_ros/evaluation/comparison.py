@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import smotracker_ros
 from smotracker_ros.detection import Detections, Detector, DetectorError
@@ -41,6 +40,7 @@ from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.frames import Frame
+from smotracker_ros.global_state import quiet, threads
 from smotracker_ros.hardware import choose_device
 from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import load_network
@@ -132,7 +132,6 @@ def tracker_names(text: str) -> list[str]:
 
 @functools.lru_cache(maxsize=2)
 def _detector(settings: TrackerSettings) -> Detector:
-    torch.set_flush_denormal(True)
     return build_detector(settings)
 
 
@@ -160,14 +159,13 @@ def prepare_detections(
         sequences: those to look at.
         progress: told the sequence's name, frames done, and frames in all.
     """
-    torch.set_num_threads(1)
     settings = load_settings(overrides=plan.overrides)
     detector = _detector(settings)
     for sequence in sequences:
         size = settings.detector_image_size
         step = functools.partial(_report, progress, sequence)
         # a video that cannot be read is told by the trackers' rows
-        with contextlib.suppress(OSError, SourceError):
+        with threads(1), contextlib.suppress(OSError, SourceError):
             cached_detections(sequence, detector, plan.cache, size, step, _variant(settings))
         progress(sequence.name, sequence.length, sequence.length)
 
@@ -184,7 +182,6 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
     Raises:
         SinkError: if the output cannot be written.
     """
-    torch.set_num_threads(1)
     path = plan.output / "tracks" / name / f"{sequence.name}.txt"
     key = ""
     try:
@@ -192,7 +189,8 @@ def run_tracker(plan: Plan, name: str, sequence: EvaluationSequence) -> Run:
         known = _read_run(path)
         if known is not None and known.key == key and not known.error and path.is_file():
             return known
-        run, rows = _track(plan, name, sequence, key)
+        with threads(1), quiet("boxmot", logging.ERROR):
+            run, rows = _track(plan, name, sequence, key)
     except Exception as error:
         run, rows = Run(key, error=_reason(error)), None
     if rows is not None:

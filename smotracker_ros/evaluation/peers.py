@@ -8,7 +8,6 @@ with the defaults that it publishes. Trackers that want a ReID network get SAM2'
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -109,7 +108,6 @@ def _boxmot(name: str, appearance: bool = False, **fixed: Any) -> Callable[..., 
             raise PeerUnavailableError(f"boxmot is not installed ({error}); pip install 'boxmot>=25'") from error
         if not hasattr(module, name):
             raise PeerUnavailableError(f"boxmot {getattr(module, '__version__', '')} has no {name} any more")
-        logging.getLogger("boxmot").setLevel(logging.ERROR)
         model = _Sam2Appearance(appearances) if appearance else None
         arguments = {**fixed, **overrides}
         if model is not None:

@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from smotracker_ros.evaluation.metrics import TrackRows, read_tracks
 from smotracker_ros.evaluation.sequences import EvaluationSequence
@@ -19,11 +21,6 @@ from smotracker_ros.frames import UInt8Image
 from smotracker_ros.geometry import pairwise_iou
 from smotracker_ros.video.overlay import track_color
 from smotracker_ros.video.pending import pending_path
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 TABLE_COLUMNS = (
     "HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP", "Frag", "cpu_ms_per_frame",
@@ -172,9 +169,10 @@ def _html_table(trackers: Trackers, view: str) -> str:
 
 
 def _alpha_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
-    figure, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
+    figure = Figure(figsize=(12.5, 4))
+    axes = figure.subplots(1, 2, sharey=True)
     alphas = np.arange(0.05, 0.99, 0.05)
-    colors = plt.get_cmap("tab20").colors
+    colors = [matplotlib.colormaps["tab20"](number) for number in range(20)]
     for axis, (view, title) in zip(axes, _VIEWS, strict=True):
         for number, name in enumerate(names):
             values = trackers[name][view.replace("combined", "hota_over_alpha")]
@@ -188,7 +186,8 @@ def _alpha_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
 
 
 def _speed_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
-    figure, axis = plt.subplots(figsize=(7, 4))
+    figure = Figure(figsize=(7, 4))
+    axis = figure.subplots()
     for name in names:
         x, y = trackers[name]["cpu_ms_per_frame"], trackers[name]["combined"]["HOTA"]
         axis.scatter([x], [y], s=60)
@@ -208,7 +207,8 @@ def _timelines(output: Path, sequence: EvaluationSequence, names: Sequence[str])
     truth = sequence.truth
     objects = sorted({(int(s), int(i)) for s, i in zip(sequence.shot_of(truth.frames), truth.ids, strict=True)})
     height = 0.5 + 0.16 * max(len(objects), 1)
-    figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), height + 0.6), squeeze=False, sharey=True)
+    figure = Figure(figsize=(3.2 * len(names), height + 0.6))
+    axes = figure.subplots(1, len(names), squeeze=False, sharey=True)
     shots = sequence.shot_of(truth.frames)
     for axis, name in zip(axes[0], names, strict=True):
         tracks = read_tracks(output / "tracks" / name / f"{sequence.name}.txt")
@@ -268,7 +268,6 @@ def _image(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.tight_layout()
     figure.savefig(buffer, format="png", dpi=90)
-    plt.close(figure)
     return f"<img src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
 
 

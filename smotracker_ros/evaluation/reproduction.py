@@ -16,7 +16,7 @@ from smotracker_ros.evaluation.commands import run_comparison
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
-from smotracker_ros.settings import parse_override
+from smotracker_ros.settings import parse_overrides
 from smotracker_ros.video.pending import pending_path
 
 _PUBLISHED = Path(__file__).with_name("published.yaml")
@@ -51,7 +51,7 @@ def reproduce(
         "prompt": prompt,
     }
     overrides = {key: value for key, value in named.items() if value}
-    overrides |= dict(parse_override(text) for text in override or [])
+    overrides |= parse_overrides(override)
     plan = Plan(output, cache or default_cache(), overrides)
     run_comparison(plan, names, read_dataset(data, table), data, workers)
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))

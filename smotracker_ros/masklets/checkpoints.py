@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from smotracker_ros.global_state import global_state_kept
 from smotracker_ros.masklets.model import MaskletNetwork
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -62,7 +63,7 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
         ModelError: if it is neither our nano model nor SAM 2.0/2.1 t, s, b+ or l.
     """
     stem = state.get("image_encoder.trunk.patch_embed.proj.weight")
-    if stem is None:
+    if stem is None or stem.ndim != 4:
         raise ModelError(f"{source} is not a SAM2 checkpoint: it has no image_encoder.trunk.patch_embed.proj.weight")
     blocks = len({key.split(".")[3] for key in state if key.startswith("image_encoder.trunk.blocks.")})
     if (stem.shape[0], blocks) == (32, 7):
@@ -96,7 +97,9 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
     state: dict[str, Tensor] = {key: value.float() for key, value in content["model"].items()}
     name, config = config_for(state, str(path))
     nano = config == NANO_CONFIG
-    model = instantiate_config(config, image_size or (0 if nano else _official_image_size(device)), official=not nano)
+    with global_state_kept():  # random weights, which are replaced at once, use up the caller's random numbers
+        size = image_size or (0 if nano else _official_image_size(device))
+        model = instantiate_config(config, size, official=not nano)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -136,6 +139,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ModelError(f'{path} is not a SAM2 checkpoint: these hold a dictionary with the key "model"')
+    for name, value in content["model"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(
+                f"{path} is not a SAM2 checkpoint: its model holds {name!r}, a {type(value).__name__}, and must hold "
+                "tensors by name alone. Save the model's state_dict() as it is, or fetch the checkpoint again"
+            )
+        usable = value.layout == torch.strided and not value.is_quantized and value.is_floating_point()
+        if not usable or value.is_meta or not bool(torch.isfinite(value).all()):
+            raise ModelError(
+                f"{path} cannot be used: its tensor {name} is not made of finite floating-point numbers "
+                f"({value.dtype}, {value.layout}); convert it, or fetch the checkpoint again"
+            )
+    if not isinstance(content.get("smotracker", {}), dict):
+        raise ModelError(f'{path} cannot be used: what it holds under "smotracker" is no dictionary; train it again')
     return content
 
 

@@ -15,6 +15,9 @@ from smotracker_ros.masklets.windows import Window, cut, window_around
 # at most twice as large as its own would be
 _LEAST_MARGIN = 0.15
 _LEAST_SCALE = 0.5
+# Windows are encoded together as long as they have no more pixels in all, so that memory is bounded however many boxes
+# come at once: sixteen whole frames of 1024 pixels, or all that can come at once of 512
+_PIXELS_TOGETHER = 16 * 1024**2
 
 
 class Views:
@@ -43,11 +46,13 @@ class Views:
         if frame is not self._frame:
             self._frame, self._encoded = frame, {}
         missing = [window for window in dict.fromkeys(windows) if window not in self._encoded]
-        if missing:
-            images = np.stack([cut(frame.image, window, self._network.image_size) for window in missing])
+        most = max(_PIXELS_TOGETHER // self._network.image_size**2, 1)
+        for start in range(0, len(missing), most):
+            batch = missing[start : start + most]
+            images = np.stack([cut(frame.image, window, self._network.image_size) for window in batch])
             fresh = self._network.encode(self._network.normalise(images))
-            self._encoded.update((window, (fresh, number)) for number, window in enumerate(missing))
-            if missing == list(windows):
+            self._encoded.update((window, (fresh, number)) for number, window in enumerate(batch))
+            if batch == list(windows):
                 return fresh
         parts: list[tuple[ImageFeatures, list[int]]] = []
         for features, number in (self._encoded[window] for window in windows):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from smotracker_ros.settings import parse_override
+from smotracker_ros.settings import parse_overrides
 from smotracker_ros.video.bag_copy import STORAGES, copy_messages, new_bag, storage_of
 from smotracker_ros.video.bags import is_bag, open_bag
 from smotracker_ros.video.base import SourceError
@@ -41,7 +41,7 @@ def bag(
 
     A run that was interrupted goes on where it was when the same command is given again.
     """
-    overrides = dict(parse_override(text) for text in override or [])
+    overrides = parse_overrides(override)
     _check(source, storage)
     from smotracker_ros.offline.processing import Job, process_bag
     from smotracker_ros.presets import load_settings

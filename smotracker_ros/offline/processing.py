@@ -104,6 +104,7 @@ def process_bag(job: Job, on_image: Callable[[int, int | None], None] = lambda d
         SinkError: if the output exists already or cannot be written.
         ModelError: if SAM2 weights cannot be used.
         DetectorError: if detector weights cannot be used.
+        TrackingError: if a frame cannot be tracked; the same job goes on from there.
     """
     if job.output.exists():
         raise SinkError(f"{job.output} exists already; remove it, or choose another --output")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from smotracker_ros.frames import AutomaticGain, Frame
+from smotracker_ros.offline.failures import track_frame
 from smotracker_ros.stream import FrameOrder
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -70,11 +71,12 @@ class Run:
 
         Raises:
             OutOfOrderError: if it is not later than the one before; it is left out.
+            TrackingError: if it cannot be tracked.
         """
         index, anew = self.order.place(frame.timestamp_ns, (frame.height, frame.width))
         if anew:
             self.tracker.reset()
-        return self.tracker.update(Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
+        return track_frame(self.tracker, Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
 
     def snapshot(self) -> bytes:
         """Everything that the run knows, without the models."""

@@ -26,6 +26,7 @@ class NodeParameter:
         maximum: largest number allowed.
         choices: strings allowed; empty: any.
         dynamic: whether it may change at any time.
+        multiple: whole numbers must be multiples of it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NodeParameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     dynamic: bool = False
+    multiple: int = 1
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not allowed.
@@ -44,6 +46,10 @@ class NodeParameter:
         """
         if self.choices and value not in self.choices:
             raise SettingsError(f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}")
+        # rclpy's own check of ranges lets "not a number" through
+        limited = self.minimum is not None and self.maximum is not None and isinstance(value, int | float)
+        if limited and not self.minimum <= value <= self.maximum:
+            raise SettingsError(f"{self.name} must lie in [{self.minimum}, {self.maximum}], not {value!r}")
 
 
 PARAMETERS = (
@@ -153,7 +159,9 @@ def _descriptor(parameter: NodeParameter, has_lifecycle: bool) -> ParameterDescr
             descriptor.floating_point_range = [limits]
         else:
             descriptor.integer_range = [
-                IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum), step=1)
+                IntegerRange(
+                    from_value=int(parameter.minimum), to_value=int(parameter.maximum), step=parameter.multiple
+                )
             ]
     return descriptor
 
@@ -189,6 +197,7 @@ def setting_parameters(defaults: TrackerSettings) -> tuple[NodeParameter, ...]:
             maximum=field.metadata["maximum"],
             choices=field.metadata["choices"],
             dynamic=field.metadata["dynamic"],
+            multiple=field.metadata["multiple"],
         )
         for field in dataclasses.fields(TrackerSettings)
     )

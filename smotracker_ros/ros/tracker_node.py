@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -39,7 +40,7 @@ from smotracker_ros.ros.parameters import (
 )
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.respawn import respawning
-from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker
+from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker, end_without_waiting
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -68,10 +69,9 @@ class TrackerNode(LifecycleNode):
         self._health = Health(self.get_fully_qualified_name())
         self._identities = Identities(None)
         self._access = TrackerAccess()
-        self._settings_changed = False
+        self._settings_changed, self._masklet_bytes = False, 0
         self._stream = ImageStream()
         self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
-        self._masklet_bytes = 0
         self._cues = CueInbox()
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
         self._worker: Worker[tuple[bytes, float, int]] | None = None
@@ -172,7 +172,7 @@ class TrackerNode(LifecycleNode):
         self.get_logger().error(self.failures.verdict or "a transition failed; the node is unconfigured now")
         return self.on_shutdown(state)
 
-    def _stop(self, patience: float | None = None) -> None:
+    def _stop(self, patience: float) -> None:
         """End the worker, waiting so many seconds at most, the subscriptions and the watch; may be called twice."""
         for timer in self._own_timers[1:]:
             self.destroy_timer(timer)
@@ -207,8 +207,8 @@ class TrackerNode(LifecycleNode):
         self._own_timers = []
 
     def close(self) -> None:
-        """Stop all threads and destroy the node."""
-        self._stop()
+        """Stop all threads and destroy the node; an image that takes too long ends with the process."""
+        self._stop(PATIENCE)
         try:
             self._identities.close()
         except OSError as error:
@@ -375,6 +375,7 @@ def run() -> int:
     """Run the node until it is interrupted; returns the exit code."""
 
     def body(stack: ExitStack) -> int:
+        cv2.setNumThreads(1)  # its threads would only take the processor from torch's
         node = TrackerNode()
         stack.callback(node.close)
         if node.autostart:
@@ -384,7 +385,7 @@ def run() -> int:
         rclpy.spin_until_future_complete(node, node.failures.ended)
         return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
 
-    return run_process("smotracker", body)
+    return end_without_waiting(run_process("smotracker", body))
 
 
 def main() -> int:

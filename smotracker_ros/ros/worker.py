@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from smotracker_ros.tracker import SmoTracker
 
 PATIENCE = 2.0
 """Seconds that services and transitions wait for the image in work: frames take a tenth of it, clients wait longer."""
+
+_THREAD = "tracker"
 
 Item = TypeVar("Item")
 
@@ -30,18 +34,18 @@ class Worker(Generic[Item]):
     def __init__(self, queue: FrameQueue[Item], handle: Callable[[Item], bool]) -> None:
         self.abandoned = False
         self._queue, self._handle = queue, handle
-        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None and self._handle(item):
             pass
 
-    def stop(self, patience: float | None) -> bool:
+    def stop(self, patience: float) -> bool:
         """Handle no further item; may be called again.
 
         Args:
-            patience: seconds to wait for the one in work; None: to its end.
+            patience: seconds to wait for the one in work.
 
         Returns:
             Whether the thread has ended. If not, the item in work is abandoned.
@@ -50,6 +54,18 @@ class Worker(Generic[Item]):
         self._thread.join(patience)
         self.abandoned = self._thread.is_alive()
         return not self.abandoned
+
+
+def end_without_waiting(code: int) -> int:
+    """The exit code of the process; if an image is still in work, the process ends here and now.
+
+    A thread in the middle of native code must not meet the end of the interpreter, which would abort the process.
+    """
+    if any(thread.name == _THREAD for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    return code
 
 
 class TrackerAccess:

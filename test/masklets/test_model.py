@@ -67,6 +67,43 @@ def test_other_content(tmp_path: Path) -> None:
         load_network(tmp_path / "other.pt")
 
 
+STEM = "image_encoder.trunk.patch_embed.proj.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        (STEM, 3, "holds 'image_encoder.*', a int"),
+        ("epoch", 12, "holds 'epoch', a int"),
+        ("history", [1.0, 2.0], "a list"),
+        ("optimizer", {"step": torch.zeros(1)}, "a dict"),
+        ("note", "made on Monday", "a str"),
+        ("nothing", None, "a NoneType"),
+        (7, torch.zeros(1), "holds 7, a Tensor"),
+        ("counts", torch.arange(3), "int64"),
+        ("phases", torch.zeros(2, dtype=torch.complex64), "complex64"),
+        ("sparse", torch.eye(2).to_sparse(), "sparse"),
+        ("broken", torch.tensor([1.0, torch.nan]), "not made of finite"),
+        ("broken", torch.tensor([torch.inf]), "not made of finite"),
+        (STEM, torch.tensor(1.0), "is not a SAM2 checkpoint"),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_gives_one_clear_error(
+    tmp_path: Path, name: object, value: object, reason: str
+) -> None:
+    path = tmp_path / "odd.pt"
+    torch.save({"model": {**instantiate_config(NANO_CONFIG).state_dict(), name: value}}, path)
+    with pytest.raises(ModelError, match=reason) as caught:
+        load_network(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_note_of_another_kind_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": instantiate_config(NANO_CONFIG).state_dict(), "smotracker": ["dense"]}, tmp_path / "odd.pt")
+    with pytest.raises(ModelError, match="no dictionary"):
+        load_network(tmp_path / "odd.pt")
+
+
 def test_renamed_key_and_wrong_shape(tmp_path: Path) -> None:
     state = instantiate_config(NANO_CONFIG).state_dict()
     renamed = {("x." + key if "obj_ptr_proj" in key else key): value for key, value in state.items()}

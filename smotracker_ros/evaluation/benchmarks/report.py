@@ -35,25 +35,23 @@ def draw(path: Path, figures: Figures) -> bool:
         Whether a picture was written.
     """
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError:
         return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
     panels = [(key, title, more) for key, title, more in _BARS if _has(figures, key)]
     steps = _steps(figures)
     if not panels and not steps:
         return False
     count = len(panels) + bool(steps)
-    figure, axes = pyplot.subplots(1, count, figsize=(4.2 * count, 3.6), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(4.2 * count, 3.6), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)
     for axis, (key, title, more) in zip(axes[0], panels, strict=False):
         _draw_ratios(axis, figures, key)
         axis.set_title(f"{title}\n({'more' if more else 'less'} is better)", fontsize=9)
     if steps:
         _draw_steps(axes[0][-1], steps)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
     return True
 
 
