@@ -55,6 +55,13 @@ def test_deeper_images_are_stretched(dtype: type) -> None:
     assert rgb[0, 1, 0] == 0
 
 
+def test_large_images_are_stretched_as_small_ones_are() -> None:
+    image = np.random.default_rng(0).integers(0, 2**16, (300, 300)).astype(np.uint16)
+    large = to_rgb8(image, limits=(7000.3, 42000.9))
+    parts = [to_rgb8(rows, limits=(7000.3, 42000.9)) for rows in np.split(image, 30)]
+    np.testing.assert_array_equal(large, np.concatenate(parts))
+
+
 def test_percentiles_can_be_chosen() -> None:
     image = np.linspace(0, 1000, 10000).reshape(100, 100).astype(np.float32)
     assert np.count_nonzero(to_rgb8(image, (25, 75))[:, :, 0] == 0) == pytest.approx(2500, abs=60)

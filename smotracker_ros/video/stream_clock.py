@@ -14,6 +14,7 @@ _LARGEST_GAP = 10.0
 class StreamClock:
     """Turns the times of a file into time stamps that rise.
 
+    - Time that starts below zero starts at zero.
     - Time that starts anew, as where recordings were joined, goes on by one period of the frames.
     - A time that is repeated, or goes back by less than a period, is put half a period after the one before.
     - Steps forward are kept: they are gaps.
@@ -44,6 +45,8 @@ class StreamClock:
         expected = index * period if previous is None else previous + frames * period
         stamp = expected if seconds is None else round(seconds * 1e9) + self._offset
         remark = ""
+        if previous is None and stamp < 0:
+            self._offset, stamp = -stamp, 0
         if previous is not None:
             step = stamp - previous
             if step <= -period:

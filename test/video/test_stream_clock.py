@@ -70,6 +70,10 @@ def test_times_that_stand_still_go_on() -> None:
     assert min(np.diff(stamps)) >= PERIOD // 2
 
 
+def test_time_below_zero_starts_at_zero() -> None:
+    assert stamps_of([-0.08, -0.04, 0.0, 0.04])[0] == [0, PERIOD, 2 * PERIOD, 3 * PERIOD]
+
+
 def test_frames_without_times_have_those_of_their_numbers() -> None:
     assert stamps_of([None] * 3)[0] == [0, PERIOD, 2 * PERIOD]
     clock = StreamClock(25.0)
