@@ -10,6 +10,11 @@ _STEPS = 15
 _LARGEST_GAP = 10.0
 """Seconds. A larger step forward is worth a word."""
 
+_HALF_ROUND = 2**33 / 90_000 / 2
+"""Seconds, half of what a transport stream counts before it begins at zero again.
+
+FFmpeg takes a step back by more for such a round, and makes a step forward of it."""
+
 
 class StreamClock:
     """Turns the times of a file into time stamps that rise.
@@ -49,13 +54,13 @@ class StreamClock:
             self._offset, stamp = -stamp, 0
         if previous is not None:
             step = stamp - previous
-            if step <= -period:
+            if step <= -period or step > _HALF_ROUND * 1e9:
                 self._offset += expected - stamp
                 stamp = expected
                 self._restarts += 1
                 if self._restarts == 1:
                     remark = (
-                        f"time starts anew at frame {index}, {-step / 1e9:.3f} s back; there, and where it does so "
+                        f"time starts anew at frame {index} (a step of {step / 1e9:.3f} s); there, and where it does so "
                         "again, it goes on by one period of the frames"
                     )
             elif step <= 0:

@@ -52,6 +52,12 @@ def test_time_that_starts_anew() -> None:
         assert len(remarks) == 1
 
 
+def test_a_step_back_that_was_taken_for_a_full_round_is_one() -> None:
+    stamps, remarks = stamps_of([500.0, 500.04, 500.08, 95443.72, 95443.76])
+    np.testing.assert_allclose(np.diff(stamps), PERIOD, atol=2)
+    assert len(remarks) == 1
+
+
 def test_the_period_is_that_of_the_frames_and_not_the_stated_one() -> None:
     times = [index * 0.1 for index in range(20)] + [index * 0.1 for index in range(5)]
     stamps, _ = stamps_of(times, fps=1000.0)
