@@ -60,7 +60,7 @@ class StreamClock:
                 self._restarts += 1
                 if self._restarts == 1:
                     remark = (
-                        f"time starts anew at frame {index} (a step of {step / 1e9:.3f} s); there, and where it does so "
+                        f"time starts anew at frame {index} (by {step / 1e9:.3f} s); there, and where it does so "
                         "again, it goes on by one period of the frames"
                     )
             elif step <= 0:
