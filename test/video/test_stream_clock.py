@@ -103,6 +103,7 @@ def test_gaps_are_kept_and_large_ones_are_said() -> None:
     [
         [0, 1, *range(80, 2000, 40)],  # two frames at once when the camera starts
         [0, *range(9000, 11000, 40)],  # one long before the others
+        [*range(0, 2000, 40), 9000],  # one long behind them
     ],
 )
 def test_the_rate_is_that_of_most_frames(
