@@ -109,10 +109,11 @@ class ImageFolderSource:
         self.places = [0] if alone else frame_places(self.files, labelled_length)
         several = page_count(self.files[0]) > 1
         self.length: int | None = sum(map(page_count, self.files)) if several else len(self.files)
+        self._reason = ""
         first = next(self._frames(quiet=True), None)
         if first is None:
-            which = "it is" if alone else f"none of the {len(self.files)} images in it is"
-            raise SourceError(f"{path}: {which} readable; copy or record it again")
+            what = f"{path} cannot" if alone else f"none of the {len(self.files)} images in {path} can"
+            raise SourceError(f"{what} be used: {self._reason}")
         self.size: tuple[int, int] | None = (first.height, first.width)
         self.skipped = 0
 
@@ -142,6 +143,7 @@ class ImageFolderSource:
                 except FrameError as error:
                     pages += 1
                     self.skipped += 1
+                    self._reason = self._reason or str(error)
                     if self.skipped <= _NAMED and not quiet:
                         _logger.warning("%s was skipped: %s", file, error)
                     continue

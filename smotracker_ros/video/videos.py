@@ -63,10 +63,10 @@ class VideoSource:
             if first is None:
                 raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
             try:
-                image = _pixels(first[2], AutomaticGain(), 0)
+                frame = Frame(_pixels(first[2], AutomaticGain(), 0), 0)
             except FrameError as error:
                 raise SourceError(f"{path} cannot be shown: {error}") from error
-            self.size: tuple[int, int] | None = image.shape[:2]
+            self.size: tuple[int, int] | None = (frame.height, frame.width)
         self.skipped = 0
 
     def _open(self) -> av.container.InputContainer:
