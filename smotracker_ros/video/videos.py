@@ -164,7 +164,8 @@ def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> flo
 
     A mean would be misled by a gap, or by frames that a camera hands out at once when it starts.
     """
-    stated = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    # of a bare stream FFmpeg's average is its default, whatever the stream says
+    stated = [float(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
     times: list[int] = []
     with contextlib.suppress(av.error.FFmpegError):  # told where the stream is read
         for packet in itertools.islice(container.demux(stream), _RATE_PACKETS):

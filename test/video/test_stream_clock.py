@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -95,6 +96,20 @@ def test_gaps_are_kept_and_large_ones_are_said() -> None:
     stamps, remarks = stamps_of(times)
     np.testing.assert_allclose(stamps, np.array(times) * 1e9, atol=1)
     assert len(remarks) == 1 and "29.6 s are missing before frame 4" in remarks[0]
+
+
+def test_the_rate_of_a_bare_stream_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "clip.h264"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            image = np.full((48, 64, 3), 10 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    source = open_source(path)
+    assert source.fps == 50
+    assert [frame.timestamp_ns for frame in source] == [20_000_000 * index for index in range(20)]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
