@@ -136,8 +136,8 @@ def value_limits(values: npt.NDArray[np.generic], percentiles: tuple[float, floa
 
 def _sorted_sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Finite values of an array, rising; of a large one a part, evenly spread."""
-    # an odd step meets all columns of an image
     step = max(values.size // _SAMPLES, 1) | 1
+    step += 2 * (step % 3 == 0)  # neither even nor a multiple of three: it meets all columns and all colours
     sample = values.ravel()[:: step if values.size > _SAMPLES else 1].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
