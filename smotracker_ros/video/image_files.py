@@ -14,7 +14,13 @@ import numpy.typing as npt
 import PIL.Image
 
 from smotracker_ros.frames import AutomaticGain, FrameError, UInt8Image
-from smotracker_ros.video.encodings import LARGEST_FILE, LARGEST_IMAGE, decode_compressed_image, from_opencv
+from smotracker_ros.video.encodings import (
+    LARGEST_FILE,
+    LARGEST_IMAGE,
+    decode_compressed_image,
+    from_opencv,
+    open_with_pillow,
+)
 from smotracker_ros.video.orientation import UPRIGHT, Orientation, exif_orientation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".pnm")
@@ -112,7 +118,7 @@ def _header(path: Path) -> _Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PIL.Image.open(path) as image:
+            with open_with_pillow(path) as image:
                 form = image.format or ""
                 pages = getattr(image, "n_frames", 1) if form in _ANIMATED else 1
                 return _Header(form, pages, image.width * image.height, _orientation(image))
@@ -190,7 +196,7 @@ class _PillowCheck:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with contextlib.suppress(Exception):  # of a kind that Pillow does not know
-                self._image = PIL.Image.open(path)
+                self._image = open_with_pillow(path)
             try:
                 self.breaks_off = getattr(self._image, "n_frames", 1) < 1
             except Exception:  # what lies behind the end is read as anything
@@ -228,7 +234,7 @@ def _read(path: Path, start: int, count: int) -> list[npt.NDArray[np.generic] | 
 
 def _animation(path: Path) -> Iterator[Page]:
     """Pictures of an animated PNG or WebP."""
-    with PIL.Image.open(path) as image:
+    with open_with_pillow(path) as image:
         for number in range(getattr(image, "n_frames", 1)):
             try:
                 image.seek(number)

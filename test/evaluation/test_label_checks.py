@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,12 @@ from smotracker_ros.training.clips import read_clip
 FRAMES = 5
 ROW = "1,7,11,21,10,8,1,1,1\n"
 Maker = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Other packages' lines for debugging are not counted, whatever a package has set."""
+    caplog.set_level(logging.WARNING)
 
 
 @pytest.fixture
