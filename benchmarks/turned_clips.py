@@ -48,7 +48,7 @@ def turn_labels(text: str, width: int, length: int, mirrored: bool, backwards: b
 def write_video(path: Path, images: Sequence[UInt8Image], fps: int) -> None:
     """Encode uint8 RGB images (height, width, 3) as h264."""
     height, width = images[0].shape[:2]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path.absolute()), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options=QUALITY)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for image in images:

@@ -136,8 +136,8 @@ def value_limits(values: npt.NDArray[np.generic], percentiles: tuple[float, floa
 
 def _sorted_sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Finite values of an array, rising; of a large one a part, evenly spread."""
-    # an odd step meets all columns of an image
     step = max(values.size // _SAMPLES, 1) | 1
+    step += 2 * (step % 3 == 0)  # neither even nor a multiple of three: it meets all columns and all colours
     sample = values.ravel()[:: step if values.size > _SAMPLES else 1].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
@@ -199,10 +199,19 @@ def to_rgb8(
     if array.ndim == 3 and array.shape[2] == 4:
         array = array[:, :, :3]
     if array.dtype != np.uint8:
-        low, high = limits or value_limits(array, percentiles)
-        # limited before the arithmetic, so that huge values cannot overflow; NaN becomes black
-        values = np.nan_to_num(np.clip(array, low, high).astype(np.float64) - low, nan=0.0)
-        array = np.clip(np.rint(values * (255.0 / max(high - low, 1e-6))), 0, 255).astype(np.uint8)
+        limits = limits or value_limits(array, percentiles)
+        if array.dtype == np.uint16 and array.size > 2**16:
+            array = _stretched(np.arange(2**16, dtype=np.uint16), limits)[array]
+        else:
+            array = _stretched(array, limits)
     if array.ndim == 2:
         return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _stretched(array: npt.NDArray[np.generic], limits: Limits) -> UInt8Image:
+    """Values with the lowest and highest of a range as 0 and 255."""
+    low, high = limits
+    # limited before the arithmetic, so that huge values cannot overflow; NaN becomes black
+    values = np.nan_to_num(np.clip(array, low, high).astype(np.float64) - low, nan=0.0)
+    return np.clip(np.rint(values * (255.0 / max(high - low, 1e-6))), 0, 255).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smotracker_ros.frames import AutomaticGain, Frame, FrameError, to_rgb8
+from smotracker_ros.frames import AutomaticGain, Frame, FrameError, to_rgb8, value_limits
 
 
 def test_frame_sizes() -> None:
@@ -53,6 +53,23 @@ def test_deeper_images_are_stretched(dtype: type) -> None:
     assert int(rgb[20, 25, 0]) == pytest.approx(128, abs=6)
     assert rgb[39, 49, 0] == 255
     assert rgb[0, 1, 0] == 0
+
+
+def test_large_images_are_stretched_as_small_ones_are() -> None:
+    image = np.random.default_rng(0).integers(0, 2**16, (300, 300)).astype(np.uint16)
+    large = to_rgb8(image, limits=(7000.3, 42000.9))
+    parts = [to_rgb8(rows, limits=(7000.3, 42000.9)) for rows in np.split(image, 30)]
+    np.testing.assert_array_equal(large, np.concatenate(parts))
+
+
+@pytest.mark.parametrize("height", [300, 302, 304, 306, 1500])
+def test_the_sample_of_a_large_image_sees_all_colours_and_columns(height: int) -> None:
+    image = np.full((height, 320, 3), 1000, dtype=np.uint16)
+    image[:, :, 2] = 3000
+    assert value_limits(image) == (1000, 3000)
+    image[:] = 1000
+    image[:, ::2] = 3000
+    assert value_limits(image) == (1000, 3000)
 
 
 def test_percentiles_can_be_chosen() -> None:

@@ -76,7 +76,7 @@ def _images(sequence: EvaluationSequence, source: ImageFolderSource) -> Iterator
         )
     frames = sequence.truth.frames
     counted = len(frames) > 0 and frames.min() > 0 and frames.max() < sequence.length - 1
-    if counted and file_numbers(source.files)[:1] == [0]:
+    if counted and any(numbers[0] == 0 for numbers in file_numbers(source.files)):
         yield "images are numbered from 0, and the truth is taken to count frames from 1"
 
 

@@ -57,7 +57,28 @@ compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 tune_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@contextlib.contextmanager
+def warnings_once() -> Iterator[None]:
+    """Warnings on stderr, each text once: every tracker reads the same frames."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known, text = len(seen), record.getMessage()
+        seen.add(text)
+        return len(seen) > known
+
+    handler = RichHandler(logging.WARNING, console=Console(stderr=True), show_time=False, show_path=False)
+    handler.addFilter(is_new)
+    logger = logging.getLogger("smotracker_ros")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 @evaluate_app.command()
+@warnings_once()
 def evaluate(
     data: Data,
     output: Output,
@@ -78,6 +99,7 @@ def evaluate(
 
 
 @compare_app.command()
+@warnings_once()
 def compare(
     data: Data,
     output: Output,
@@ -102,6 +124,7 @@ def compare(
 
 
 @tune_app.command()
+@warnings_once()
 def tune_peers(
     data: Data,
     output: Annotated[Path, typer.Option(help="JSON file for the best thresholds; runs are kept beside it.")],
@@ -159,7 +182,7 @@ def track_all(
         The trackers' part of metrics.json.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars, _warnings_once():
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars:
         told = {sequence.name: list(remarks(sequence)) for sequence in sequences}
         for sequence_name, texts in told.items():
             for text in texts:
@@ -194,26 +217,6 @@ def track_all(
                     "%s: %s; the truth in the others counts as missed", sequence.name, told[sequence.name][0]
                 )
     return score_runs(plan, names, sequences, runs)
-
-
-@contextlib.contextmanager
-def _warnings_once() -> Iterator[None]:
-    """Warnings on stderr, each text once: every tracker reads the same frames."""
-    seen: set[str] = set()
-
-    def is_new(record: logging.LogRecord) -> bool:
-        known, text = len(seen), record.getMessage()
-        seen.add(text)
-        return len(seen) > known
-
-    handler = RichHandler(logging.WARNING, console=Console(stderr=True), show_time=False, show_path=False)
-    handler.addFilter(is_new)
-    logger = logging.getLogger("smotracker_ros")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def _prepare(plan: Plan, sequence: EvaluationSequence) -> None:

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 from rich.markdown import Markdown
 
-from smotracker_ros.evaluation.commands import run_comparison
+from smotracker_ros.evaluation.commands import run_comparison, warnings_once
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
@@ -25,6 +25,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@warnings_once()
 def reproduce(
     table: Annotated[str, typer.Argument(help="doha, anti-uav or dut.")],
     data: Annotated[Path, typer.Option(help="Folder of the data set's test sequences.")],

@@ -6,8 +6,11 @@ The encodings are those of `sensor_msgs/image_encodings.hpp`.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -194,7 +197,7 @@ def decode_compressed_image(
         raise FrameError(f"a compressed image of {values.size} bytes is refused; up to {LARGEST_FILE} are decoded")
     broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format"
     try:
-        with PIL.Image.open(io.BytesIO(values.tobytes()), formats=_FILE_FORMATS) as header:
+        with open_with_pillow(io.BytesIO(values.tobytes()), _FILE_FORMATS) as header:
             (width, height), name = header.size, header.format or ""
     except PIL.Image.DecompressionBombError as error:
         raise FrameError(f"the compressed image claims to be too large: {error}") from error
@@ -212,6 +215,13 @@ def decode_compressed_image(
     if image is None:
         raise FrameError(broken)
     return from_opencv(image, gain, timestamp_ns)
+
+
+def open_with_pillow(file: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> PIL.Image.Image:
+    """Pillow's own `open`: ultralytics puts one in its place that tries to install a package for what is no image."""
+    patches = sys.modules.get("ultralytics.utils.patches")
+    image: PIL.Image.Image = getattr(patches, "_image_open", PIL.Image.open)(file, formats=formats)
+    return image
 
 
 def from_opencv(image: Array, gain: AutomaticGain | None = None, timestamp_ns: int = 0) -> UInt8Image:

@@ -14,7 +14,13 @@ import numpy.typing as npt
 import PIL.Image
 
 from smotracker_ros.frames import AutomaticGain, FrameError, UInt8Image
-from smotracker_ros.video.encodings import LARGEST_FILE, LARGEST_IMAGE, decode_compressed_image, from_opencv
+from smotracker_ros.video.encodings import (
+    LARGEST_FILE,
+    LARGEST_IMAGE,
+    decode_compressed_image,
+    from_opencv,
+    open_with_pillow,
+)
 from smotracker_ros.video.orientation import UPRIGHT, Orientation, exif_orientation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".pnm")
@@ -112,7 +118,7 @@ def _header(path: Path) -> _Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PIL.Image.open(path) as image:
+            with open_with_pillow(path) as image:
                 form = image.format or ""
                 pages = getattr(image, "n_frames", 1) if form in _ANIMATED else 1
                 return _Header(form, pages, image.width * image.height, _orientation(image))
@@ -156,35 +162,65 @@ def _tiff_pages(path: Path) -> Iterator[Page]:
     """Pages of a TIFF of any depth, right side up."""
     count = page_count(path)
     first = next(iter(_read(path, 0, 1)), None)
-    yield Page(first)
     if first is None:
+        yield Page(None)
         return
     last: npt.NDArray[np.generic] | None = first
     chunk = max(_CHUNK_BYTES // first.nbytes, 1)
-    for start in range(1, count, chunk):
-        wanted = min(chunk, count - start)
-        pages = _read(path, start, wanted)
-        if len(pages) < wanted:
-            pages = [page for number in range(start, start + wanted) for page in _read(path, number, 1) or [None]]
-        last = pages[-1]
-        yield from map(Page, pages)
-    if last is not None and _breaks_off(path):
-        yield Page(None, reason=f"it breaks off after page {count}")
+    with contextlib.closing(_PillowCheck(path)) as check:
+        yield Page(None if check.is_damaged(0) else first)
+        for start in range(1, count, chunk):
+            wanted = min(chunk, count - start)
+            pages = _read(path, start, wanted)
+            if len(pages) < wanted:
+                pages = [page for number in range(start, start + wanted) for page in _read(path, number, 1) or [None]]
+            last = pages[-1]
+            for number, page in enumerate(pages, start=start):
+                yield Page(None if check.is_damaged(number) else page)
+        if last is not None and check.breaks_off:
+            yield Page(None, reason=f"it breaks off after page {count}")
 
 
-def _breaks_off(path: Path) -> bool:
-    """Whether a TIFF names a further page that is not there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = PIL.Image.open(path)
-        except Exception:  # of a kind that Pillow does not know
-            return False
-        with image:
+class _PillowCheck:
+    """What Pillow says of the pages of a TIFF, if it knows their kind.
+
+    OpenCV fills up compressed pixels that are damaged, and does not see that a further page is missing.
+
+    Attributes:
+        breaks_off: the file names a further page that is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.breaks_off = False
+        self._image: PIL.Image.Image | None = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(Exception):  # of a kind that Pillow does not know
+                self._image = open_with_pillow(path)
             try:
-                return getattr(image, "n_frames", 1) < 1
+                self.breaks_off = getattr(self._image, "n_frames", 1) < 1
             except Exception:  # what lies behind the end is read as anything
-                return True
+                self.breaks_off = True
+
+    def is_damaged(self, number: int) -> bool:
+        """Whether the compressed pixels of a page are damaged; ask for one page after the other."""
+        # where a page is missing libtiff writes a line to stderr for each of the others
+        if self._image is None or self.breaks_off or self._image.info.get("compression", "raw") == "raw":
+            return False
+        try:
+            self._image.seek(number)
+            self._image.load()
+        except OSError:
+            return True
+        except Exception:  # of a kind that Pillow does not know
+            self.close()
+        return False
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        if self._image is not None:
+            self._image.close()
+            self._image = None
 
 
 def _read(path: Path, start: int, count: int) -> list[npt.NDArray[np.generic] | None]:
@@ -198,7 +234,7 @@ def _read(path: Path, start: int, count: int) -> list[npt.NDArray[np.generic] | 
 
 def _animation(path: Path) -> Iterator[Page]:
     """Pictures of an animated PNG or WebP."""
-    with PIL.Image.open(path) as image:
+    with open_with_pillow(path) as image:
         for number in range(getattr(image, "n_frames", 1)):
             try:
                 image.seek(number)

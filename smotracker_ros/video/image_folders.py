@@ -44,7 +44,7 @@ def _natural_order(path: Path) -> list[tuple[int, int | str]]:
 def frame_places(files: Sequence[Path], length: int | None = None) -> list[int]:
     """Numbers of the frames that images show, so that a missing image leaves its place free.
 
-    The number in a file's name counts where the names differ in nothing else.
+    A number in the files' names counts where the names differ in numbers alone, and it rises from file to file.
 
     - Of a labelled sequence, the number is the frame's: 1 is the first frame, or 0 if there is an image of that number.
       If such numbers go beyond the sequence, the rule below holds.
@@ -58,33 +58,29 @@ def frame_places(files: Sequence[Path], length: int | None = None) -> list[int]:
     Returns:
         0-based, rising; the positions in `files` if names tell nothing.
     """
-    numbers = file_numbers(files)
-    if not numbers:
-        return list(range(len(files)))
+    counts = file_numbers(files)
     if length is not None:
-        base = min(numbers[0], 1)
-        if numbers[-1] - base < length:
-            return [number - base for number in numbers]
-    steps = [after - before for before, after in pairwise(numbers)]
-    if not steps:
-        return [0]
-    step, count = Counter(steps).most_common(1)[0]
-    if 2 * count + (step == 1) <= len(steps) or any(other % step for other in steps):
-        return list(range(len(files)))
-    return [(number - numbers[0]) // step for number in numbers]
+        for numbers in counts:
+            base = min(numbers[0], 1)
+            if numbers[-1] - base < length:
+                return [number - base for number in numbers]
+    for numbers in counts:
+        steps = [after - before for before, after in pairwise(numbers)]
+        if not steps:
+            return [0]
+        step, count = Counter(steps).most_common(1)[0]
+        if 2 * count + (step == 1) > len(steps) and not any(other % step for other in steps):
+            return [(number - numbers[0]) // step for number in numbers]
+    return list(range(len(files)))
 
 
-def file_numbers(files: Sequence[Path]) -> list[int]:
-    """The numbers that tell the names of files apart, rising; empty if there is more to them, or no number."""
+def file_numbers(files: Sequence[Path]) -> list[list[int]]:
+    """The rising numbers in the names of files that differ in numbers only; of each place in the name where one is."""
     names = [re.split(r"(\d+)", path.stem) for path in files]
-    texts = {tuple(parts[::2]) for parts in names}
-    if len(texts) != 1:
+    if len({tuple(parts[::2]) for parts in names}) != 1:
         return []
-    columns = list(zip(*(map(int, parts[1::2]) for parts in names), strict=True))
-    varying = [column for column in columns if len(set(column)) > 1] or columns[-1:]
-    if len(varying) != 1 or any(after <= before for before, after in pairwise(varying[0])):
-        return []
-    return list(varying[0])
+    columns = [list(map(int, column)) for column in zip(*(parts[1::2] for parts in names), strict=True)]
+    return [column for column in columns if all(before < after for before, after in pairwise(column))]
 
 
 class ImageFolderSource:
@@ -113,10 +109,11 @@ class ImageFolderSource:
         self.places = [0] if alone else frame_places(self.files, labelled_length)
         several = page_count(self.files[0]) > 1
         self.length: int | None = sum(map(page_count, self.files)) if several else len(self.files)
+        self._reason = ""
         first = next(self._frames(quiet=True), None)
         if first is None:
-            which = "it is" if alone else f"none of the {len(self.files)} images in it is"
-            raise SourceError(f"{path}: {which} readable; copy or record it again")
+            what = f"{path} cannot" if alone else f"none of the {len(self.files)} images in {path} can"
+            raise SourceError(f"{what} be used: {self._reason}")
         self.size: tuple[int, int] | None = (first.height, first.width)
         self.skipped = 0
 
@@ -146,6 +143,7 @@ class ImageFolderSource:
                 except FrameError as error:
                     pages += 1
                     self.skipped += 1
+                    self._reason = self._reason or str(error)
                     if self.skipped <= _NAMED and not quiet:
                         _logger.warning("%s was skipped: %s", file, error)
                     continue

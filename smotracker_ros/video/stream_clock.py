@@ -10,10 +10,16 @@ _STEPS = 15
 _LARGEST_GAP = 10.0
 """Seconds. A larger step forward is worth a word."""
 
+_HALF_ROUND = 2**33 / 90_000 / 2
+"""Seconds, half of what a transport stream counts before it begins at zero again.
+
+FFmpeg takes a step back by more for such a round, and makes a step forward of it."""
+
 
 class StreamClock:
     """Turns the times of a file into time stamps that rise.
 
+    - Time that starts below zero starts at zero.
     - Time that starts anew, as where recordings were joined, goes on by one period of the frames.
     - A time that is repeated, or goes back by less than a period, is put half a period after the one before.
     - Steps forward are kept: they are gaps.
@@ -44,15 +50,17 @@ class StreamClock:
         expected = index * period if previous is None else previous + frames * period
         stamp = expected if seconds is None else round(seconds * 1e9) + self._offset
         remark = ""
+        if previous is None and stamp < 0:
+            self._offset, stamp = -stamp, 0
         if previous is not None:
             step = stamp - previous
-            if step <= -period:
+            if step <= -period or step > _HALF_ROUND * 1e9:
                 self._offset += expected - stamp
                 stamp = expected
                 self._restarts += 1
                 if self._restarts == 1:
                     remark = (
-                        f"time starts anew at frame {index}, {-step / 1e9:.3f} s back; there, and where it does so "
+                        f"time starts anew at frame {index} (by {step / 1e9:.3f} s); there, and where it does so "
                         "again, it goes on by one period of the frames"
                     )
             elif step <= 0:

@@ -21,7 +21,7 @@ from smotracker_ros.video.orientation import UPRIGHT, matrix_orientation
 from smotracker_ros.video.stream_clock import StreamClock
 
 _LARGEST_REST = 0.5
-"""Seconds from a video's last frame to its stated end."""
+"""Seconds from the end of a video's last packet to its stated end."""
 
 _RATE_PACKETS = 240
 _SAME_RATE = 0.03
@@ -63,10 +63,10 @@ class VideoSource:
             if first is None:
                 raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
             try:
-                image = _pixels(first[2], AutomaticGain(), 0)
+                frame = Frame(_pixels(first[2], AutomaticGain(), 0), 0)
             except FrameError as error:
                 raise SourceError(f"{path} cannot be shown: {error}") from error
-            self.size: tuple[int, int] | None = image.shape[:2]
+            self.size: tuple[int, int] | None = (frame.height, frame.width)
         self.skipped = 0
 
     def _open(self) -> av.container.InputContainer:
@@ -89,7 +89,7 @@ class VideoSource:
         stream.thread_type = "SLICE"
         packets = container.demux(stream)
         places: PresentedFrames | StoredFrames | None = None
-        reason, last = "", None
+        reason, read_until = "", 0.0
         while True:
             try:
                 packet = next(packets)
@@ -103,6 +103,7 @@ class VideoSource:
                 timed = packet.pts is not None and "avi" not in container.format.name.split(",")
                 places = PresentedFrames(float(1 / self.fps / stream.time_base)) if timed else StoredFrames()
             places.send(packet)
+            read_until = max(read_until, _end_of(packet))
             try:
                 decoded = packet.decode()
             except av.error.FFmpegError as error:
@@ -111,9 +112,7 @@ class VideoSource:
                     places.fail()
                 continue
             for frame in decoded:
-                index, seconds = places.take(frame)
-                last = max(filter(None, (last, seconds)), default=None)
-                yield index, seconds, frame
+                yield *places.take(frame), frame
         if places is None:
             return
         places.end()
@@ -125,20 +124,11 @@ class VideoSource:
                 f" ({reason})" if reason else "",
             )
         self.skipped += places.lost
-        self._check_end(container, last)
-
-    def _check_end(self, container: av.container.InputContainer, last: float | None) -> None:
-        """Say so if the last frame's time, in seconds, lies before the stated end."""
+        stated = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
         # a sound may be longer than its picture
-        if last is None or container.duration is None or len(container.streams) > 1:
-            return
-        end = ((container.start_time or 0) + container.duration) / av.time_base
-        if end - last > _LARGEST_REST:
+        if 0 < read_until < stated - _LARGEST_REST and len(container.streams) == 1:
             _logger.warning(
-                "%s ends early: its last frame is at %.1f s, and %.1f s are stated; copy or record it again",
-                self.path,
-                last,
-                end,
+                "%s ends early: %.1f s of %.1f s are there; copy or record it again", self.path, read_until, stated
             )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -162,12 +152,20 @@ class VideoSource:
                 yield frame
 
 
+def _end_of(packet: av.Packet) -> float:
+    """Time in seconds up to which a packet is shown; 0: it has no time."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
 def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     """Frames per second by the usual step of time from frame to frame; the stated rate if that is the same, or alone.
 
     A mean would be misled by a gap, or by frames that a camera hands out at once when it starts.
     """
-    stated = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    # of a bare stream FFmpeg's average is its default, whatever the stream says
+    stated = [float(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
     times: list[int] = []
     with contextlib.suppress(av.error.FFmpegError):  # told where the stream is read
         for packet in itertools.islice(container.demux(stream), _RATE_PACKETS):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +21,12 @@ from smotracker_ros.training.clips import read_clip
 FRAMES = 5
 ROW = "1,7,11,21,10,8,1,1,1\n"
 Maker = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Other packages' lines for debugging are not counted, whatever a package has set."""
+    caplog.set_level(logging.WARNING)
 
 
 @pytest.fixture
@@ -197,3 +207,21 @@ def test_a_sequence_without_pictures_is_left_out_with_a_word(make: Maker, caplog
     (folder.parent / "lost" / "img1").rename(folder.parent / "lost" / "images")
     assert [sequence.name for sequence in read_dataset(folder.parent)] == ["good"]
     assert len(caplog.records) == 1 and "left out, there are no pictures for lost" in caplog.text
+
+
+def test_what_is_said_is_said_once_whatever_reads_the_frames(make: Maker, tmp_path: Path) -> None:
+    folder = make(ROW)
+    (folder / "img1" / "000002.jpg").write_bytes(b"broken")
+    code = "from smotracker_ros.cli import main; main()"
+    options = ["--data", folder, "--cache", tmp_path / "cache", "--output", tmp_path / "out"]
+    options += ["--trackers", "bytetrack,ocsort"]
+    for _ in range(2):  # a second time everything is there already
+        result = subprocess.run(
+            [sys.executable, "-c", code, "compare", *map(str, options)],
+            capture_output=True,
+            text=True,
+            env=dict(os.environ, COLUMNS="300"),
+            check=True,
+        )
+        assert result.stderr.count("4 of its 5 frames can be read") == 1, result.stderr
+        assert result.stderr.count("000002.jpg was skipped") <= 1, result.stderr

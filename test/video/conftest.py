@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,12 @@ def picture(index: int, height: int = 48, width: int = 64) -> np.ndarray:
     image = np.full((height, width, 3), 20 + 2 * index, dtype=np.uint8)
     image[20:28, 4 + 2 * index : 12 + 2 * index] = (250, 40, 40)
     return image
+
+
+@pytest.fixture(autouse=True)
+def warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Other packages' lines for debugging are not counted, whatever a package has set."""
+    caplog.set_level(logging.WARNING)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -144,6 +145,18 @@ def test_broken_image_is_skipped_and_counted(
 def test_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds neither images"):
         open_source(tmp_path)
+
+
+def test_images_and_videos_that_are_too_small_say_so(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    with av.open(str(tmp_path / "tiny.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 4, 4, "bgr0"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((4, 4, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    for path in (tmp_path, tmp_path / "a.png", tmp_path / "tiny.mkv"):
+        with pytest.raises(SourceError, match="only 4x4 pixels"):
+            open_source(path)
 
 
 def test_folder_of_broken_images(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -52,6 +53,12 @@ def test_time_that_starts_anew() -> None:
         assert len(remarks) == 1
 
 
+def test_a_step_back_that_was_taken_for_a_full_round_is_one() -> None:
+    stamps, remarks = stamps_of([500.0, 500.04, 500.08, 95443.72, 95443.76])
+    np.testing.assert_allclose(np.diff(stamps), PERIOD, atol=2)
+    assert len(remarks) == 1
+
+
 def test_the_period_is_that_of_the_frames_and_not_the_stated_one() -> None:
     times = [index * 0.1 for index in range(20)] + [index * 0.1 for index in range(5)]
     stamps, _ = stamps_of(times, fps=1000.0)
@@ -68,6 +75,10 @@ def test_repeated_times_are_neither_equal_nor_a_nanosecond_apart() -> None:
 def test_times_that_stand_still_go_on() -> None:
     stamps, _ = stamps_of([0.0] * 40)
     assert min(np.diff(stamps)) >= PERIOD // 2
+
+
+def test_time_below_zero_starts_at_zero() -> None:
+    assert stamps_of([-0.08, -0.04, 0.0, 0.04])[0] == [0, PERIOD, 2 * PERIOD, 3 * PERIOD]
 
 
 def test_frames_without_times_have_those_of_their_numbers() -> None:
@@ -87,12 +98,27 @@ def test_gaps_are_kept_and_large_ones_are_said() -> None:
     assert len(remarks) == 1 and "29.6 s are missing before frame 4" in remarks[0]
 
 
+def test_the_rate_of_a_bare_stream_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "clip.h264"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            image = np.full((48, 64, 3), 10 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    source = open_source(path)
+    assert source.fps == 50
+    assert [frame.timestamp_ns for frame in source] == [20_000_000 * index for index in range(20)]
+
+
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
 @pytest.mark.parametrize(
     "times",
     [
         [0, 1, *range(80, 2000, 40)],  # two frames at once when the camera starts
         [0, *range(9000, 11000, 40)],  # one long before the others
+        [*range(0, 2000, 40), 9000],  # one long behind them
     ],
 )
 def test_the_rate_is_that_of_most_frames(

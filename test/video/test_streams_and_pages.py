@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -147,6 +148,21 @@ def test_a_broken_page_leaves_its_place_free(tmp_path: Path, caplog: pytest.LogC
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("compression", [5, 8])
+def test_damaged_pixels_are_not_filled_up(tmp_path: Path, compression: int, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "stack.tif"
+    pages = [picture(number) for number in range(1, 8)]
+    cv2.imwritemulti(str(path), pages, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    with PIL.Image.open(path) as image:
+        image.seek(3)
+        start, length = image.tag_v2[273][0], image.tag_v2[279][0]
+    data = bytearray(path.read_bytes())
+    data[start : start + length] = b"\xff" * length
+    path.write_bytes(bytes(data))
+    assert [frame.index for frame in open_source(path)] == [0, 1, 2, 4, 5, 6]
+    assert len(caplog.records) == 1
+
+
 def test_stacks_in_a_folder_and_what_comes_behind_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for start in (0, 4):
         pages = [picture(number)[:, :, 0] for number in range(start, start + 4)]
@@ -206,6 +222,8 @@ def test_links_that_lead_nowhere_are_said(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_many_broken_images_are_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # the detector's package replaces Pillow's `open` by one that tries to install another for every such image
+    importlib.import_module("ultralytics.utils.patches")
     cv2.imwrite(str(tmp_path / "0.png"), picture(0))
     for number in range(1, 30):
         (tmp_path / f"{number}.png").write_bytes(b"broken")
