@@ -23,7 +23,7 @@ from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.bag_recorder import FLUSH_SECONDS, BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import read_image, to_frame, to_nanoseconds
-from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.node_parameters import NodeParameter, TolerantParameters, declare, report_unused
 from smotracker_ros.ros.process import INTERRUPTIONS, run_process
 from smotracker_ros.ros.qos import (
     explain_mismatch,
@@ -70,7 +70,7 @@ LARGEST_COORDINATE = 1e6
 """Pixels; drawing needs integers."""
 
 
-class Recorder(Node):
+class Recorder(TolerantParameters, Node):
     """Subscribes to `tracks`, `masks`, `track_states` and, once their publisher is there, to `image`.
 
     Raises:
@@ -80,6 +80,7 @@ class Recorder(Node):
     def __init__(self, stack: ExitStack, **options: Any) -> None:
         super().__init__("recorder", **options)
         self._options = declare(self, PARAMETERS)
+        report_unused(self)
         if not self._options["output"]:
             raise SettingsError("nowhere to write; set the parameter output, for example -p output:=recording")
         names = ("bag", "overlay", "fps")

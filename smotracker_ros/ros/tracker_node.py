@@ -27,18 +27,19 @@ from smotracker_ros.ros.identities import Identities, identity_file
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nanoseconds
 from smotracker_ros.ros.inputs import CalibrationInbox, CueInbox, Input, explain_inputs
+from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
 from smotracker_ros.ros.outputs import Outputs
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
     changed_settings,
     check_changes,
-    declare,
     declare_settings,
     preset_changes,
     setting_parameters,
 )
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.respawn import respawning
+from smotracker_ros.ros.respawn_limit import DEATHS
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
@@ -47,7 +48,7 @@ EVERY_FRAME_DEPTH = 300
 """Frames that wait by default where every frame is to be tracked: 0.8 GB at 1280x720."""
 
 
-class TrackerNode(LifecycleNode):
+class TrackerNode(TolerantParameters, LifecycleNode):
     """See the package's README for topics; parameters describe themselves (`ros2 param describe`).
 
     Images are only received in the executor's thread; decoding, tracking and publishing happen in a thread of its own,
@@ -61,6 +62,7 @@ class TrackerNode(LifecycleNode):
         super().__init__("smotracker", **options)
         self._preset = declare(self, PARAMETERS, has_lifecycle=True)["preset"]
         self._settings = declare_settings(self, self._preset)
+        report_unused(self)
         self._known = {item.name: item for item in (*PARAMETERS, *setting_parameters(self._settings))}
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
@@ -388,12 +390,14 @@ def run() -> int:
 
 
 def main() -> int:
-    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed."""
+    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed or crashes."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--respawn", choices=("true", "false"), default="false")
-    if parser.parse_known_args()[0].respawn == "false":
+    parser.add_argument("--respawn-limit", type=int, default=DEATHS)
+    given = parser.parse_known_args()[0]
+    if given.respawn == "false":
         return run()
     # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
     for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
         import_module(name)
-    return respawning(run)
+    return respawning(run, given.respawn_limit)
