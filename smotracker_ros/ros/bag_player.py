@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -75,7 +76,8 @@ class BagPlayer(TolerantParameters, Node):
         report_unused(self)
         if not self._options["source"]:
             raise SettingsError("nothing to play; set the parameter source, for example -p source:=video.mp4")
-        self._source = open_source(self._options["source"], self._options["topic"] or None)
+        # a shell leaves the ~ of `source:=~/flight.mp4` as it is
+        self._source = open_source(os.path.expanduser(self._options["source"]), self._options["topic"] or None)
         reliable = self._options["reliability"] == "reliable"
         profile = QoSProfile(
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,

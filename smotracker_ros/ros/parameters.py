@@ -18,7 +18,7 @@ PARAMETERS = (
     NodeParameter(
         "image_transport",
         "raw",
-        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        "How images are sent: sensor_msgs/Image on `image`, or CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
     NodeParameter(
@@ -40,6 +40,13 @@ PARAMETERS = (
         "publish_masks",
         True,
         "Publish the label image on `masks` and `masks/compressed` while someone subscribes.",
+        dynamic=True,
+    ),
+    NodeParameter(
+        "class_id",
+        "name",
+        "What `class_id` in `tracks` holds: the class's name, or its number; `label_info` has both.",
+        choices=("name", "number"),
         dynamic=True,
     ),
     NodeParameter(

@@ -29,6 +29,7 @@ from smotracker_ros.ros.qos import (
     explain_mismatch,
     publisher_offers,
     result_profile,
+    sent_topic,
     subscription_profile,
     wants_reliable,
 )
@@ -45,7 +46,7 @@ PARAMETERS = (
     NodeParameter(
         "image_transport",
         "raw",
-        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        "How images are sent: sensor_msgs/Image on `image`, or CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
     NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first two time stamps.", 0.0, 1000.0),
@@ -84,7 +85,8 @@ class Recorder(TolerantParameters, Node):
         if not self._options["output"]:
             raise SettingsError("nowhere to write; set the parameter output, for example -p output:=recording")
         names = ("bag", "overlay", "fps")
-        self.recording = Recording(Path(self._options["output"]), *(self._options[name] for name in names))
+        # a shell leaves the ~ of `output:=~/recording` as it is
+        self.recording = Recording(Path(self._options["output"]).expanduser(), *(self._options[name] for name in names))
         stack.enter_context(self.recording)
         # ROS time may stand still until somebody plays, who in turn may wait for us.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -95,6 +97,7 @@ class Recorder(TolerantParameters, Node):
         self._states: dict[int, TrackArray] = {}
         self._matched = dict.fromkeys(RESULTS, False)
         self._image_subscription: Any = None
+        self._image_topic = ""
         self._reliable = True
         self._mismatch: str | None = None
         self._last_sign: float | None = None
@@ -125,7 +128,7 @@ class Recorder(TolerantParameters, Node):
 
         Not before the results' publisher is known, so that a player who counts us may begin.
         """
-        topic = self.resolve_topic_name("image")
+        topic = sent_topic(self, "image", self._options["image_transport"])
         offers = publisher_offers(self, topic)
         if offers:
             self._last_sign = time.monotonic()
@@ -137,12 +140,12 @@ class Recorder(TolerantParameters, Node):
             self.get_logger().warning(f"no image arrives: {mismatch}")
         self._mismatch = mismatch if offers else self._mismatch
         if self._image_subscription is not None:
-            if reliable == self._reliable:
+            if reliable == self._reliable and topic == self._image_topic:
                 return
             self.destroy_subscription(self._image_subscription)
-        self._reliable = reliable
+        self._reliable, self._image_topic = reliable, topic
         self._image_subscription = self.create_subscription(
-            self._image_type, "image", self._take_image, subscription_profile(reliable, 100), raw=True
+            self._image_type, topic, self._take_image, subscription_profile(reliable, 100), raw=True
         )
 
     @property
@@ -151,7 +154,7 @@ class Recorder(TolerantParameters, Node):
         idle = self._options["idle_seconds"]
         if not idle or self._last_sign is None or time.monotonic() - self._last_sign < idle:
             return False
-        return self.count_publishers(self.resolve_topic_name("image")) == 0
+        return self.count_publishers(sent_topic(self, "image", self._options["image_transport"])) == 0
 
     @property
     def trouble(self) -> str:
@@ -176,7 +179,7 @@ class Recorder(TolerantParameters, Node):
     def _take_image(self, data: bytes) -> None:
         """Keep an image until its tracks arrive."""
         if self._options["record_images"]:
-            self._store("image", self._image_type, data)
+            self._store(self._image_topic, self._image_type, data)
         self._last_sign = time.monotonic()
         try:
             frame = to_frame(read_image(data, self._image_type), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.presets import build_tracker
-from smotracker_ros.ros.diagnostics import Health, Limits
+from smotracker_ros.ros.diagnostics import Health, Limits, watch_clock
 from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.identities import Identities, identity_file
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
@@ -83,6 +84,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         self._own_timers: list[Any] = []
         # ROS time may stand still, and that is worth a word, too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._clock_watch = watch_clock(self, self._health)
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
 
     @property
@@ -111,6 +113,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         tracker.next_id = self._identities.next_id
         self._tracker = tracker
+        self._health.hardware = f"{socket.gethostname()} {tracker.device}"
         self._outputs = Outputs(self)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
@@ -139,6 +142,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
                 prefer_reliable=every_frame,
                 lost=lambda number: self._health.dropped("lost", number),
                 raw=True,
+                transport=self._value("image_transport"),
             ),
             Input(self, CameraInfo, "camera_info", self._calibrate, 100, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 100),
@@ -268,7 +272,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
                 if result is None:
                     continue
                 header = to_header(message.header)
-                self._outputs.publish(header, *result, self._calibration.current, self._value("publish_masks"))
+                options = (self._value("publish_masks"), self._value("class_id"))
+                self._outputs.publish(header, *result, self._calibration.current, *options)
                 now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
                 latency = (now - stamp) / NANOSECONDS if stamp else None
                 self._health.processed(result[1], time.monotonic() - arrival, latency)
@@ -307,6 +312,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         frame, anew = self._stream.take(message, arrival_ns)
         if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
+            self._health.forget_latencies()
             tracker.reset()
         # Pictures of the past are kept only where somebody may send a cue that comes late.
         cued = self.count_publishers(self.resolve_topic_name("cues")) > 0
