@@ -40,9 +40,8 @@ def read_parameter_file(path: str | Path) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark is not None else ""
-        raise ParameterFileError(
-            f"the parameter file {path} is no YAML{place}: {getattr(error, 'problem', None) or error}"
-        ) from error
+        reason = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ParameterFileError(f"the parameter file {path} is no YAML{place}: {reason}") from error
     if content is None:
         return {}
     found: dict[str, dict[str, Any]] = {}

@@ -340,7 +340,7 @@ from launch.actions import ExecuteProcess, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 def generate_launch_description():
-    arguments = {"namespace": "included", "autostart": "false"}.items()
+    arguments = {"namespace": "%s", "autostart": "false"}.items()
     return LaunchDescription([
         IncludeLaunchDescription(PythonLaunchDescriptionSource("%s"), launch_arguments=arguments),
         ExecuteProcess(cmd=["env"], output="screen"),
@@ -350,21 +350,21 @@ def generate_launch_description():
 
 @needs_launch
 @pytest.mark.slow
-@pytest.mark.parametrize("own", ["", "FASTDDS", "FASTRTPS"])
+@pytest.mark.parametrize("own", ["nobody", "FASTDDS", "FASTRTPS"])
 def test_the_fastdds_profile_is_the_node_s_alone(client: Any, tmp_path: Path, own: str) -> None:
-    file = tmp_path / "including.launch.py"
-    file.write_text(INCLUDING % (ROOT / "launch" / "track.launch.py"))
+    namespace, file = f"included_{own}", tmp_path / "including.launch.py"
+    file.write_text(INCLUDING % (namespace, ROOT / "launch" / "track.launch.py"))
     mine = {f"{name}_DEFAULT_PROFILES_FILE": "/mine.xml" if name == own else "" for name in ("FASTDDS", "FASTRTPS")}
     with _launched(str(file), **mine) as process:
         names = client.node.get_node_names_and_namespaces
-        assert client.spin_until(lambda: ("smotracker", "/included") in names(), 120)
+        assert client.spin_until(lambda: ("smotracker", f"/{namespace}") in names(), 120)
         (node,) = [
             item for item in psutil.Process(process.pid).children() if "tracker_node" in " ".join(item.cmdline())
         ]
         profiles = {key: value for key, value in node.environ().items() if "DEFAULT_PROFILES_FILE" in key}
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=90)[0]
-    if own:
+    if own != "nobody":
         assert profiles == {f"{own}_DEFAULT_PROFILES_FILE": "/mine.xml"}
     else:
         ((variable, path),) = profiles.items()
