@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -116,9 +115,3 @@ def unused_files(files: Iterable[str], node: str) -> list[str]:
                 f"write {node} or /** there"
             )
     return found
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that suggests the known name which is most like a wrong one; nothing if none is."""
-    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
-    return f"; did you mean {similar[0]}?" if similar else ""

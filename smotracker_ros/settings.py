@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
+from smotracker_ros.names import did_you_mean
 from smotracker_ros.prompts import prompt_phrases
 
 # Grounding DINO reads 256 tokens, and none is shorter than a character
@@ -283,7 +284,8 @@ class TrackerSettings:
         names = {field.name for field in dataclasses.fields(self)}
         unknown = sorted(set(overrides) - names)
         if unknown:
-            raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
+            meant = did_you_mean(unknown[0], names) or f"; there are: {', '.join(sorted(names))}"
+            raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
         return dataclasses.replace(self, **dict(overrides))
 
 
@@ -316,7 +318,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not separator:
         raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
     if name not in fields:
-        raise SettingsError(f"unknown setting {name}; there are: {', '.join(sorted(fields))}")
+        meant = did_you_mean(name, fields) or f"; there are: {', '.join(sorted(fields))}"
+        raise SettingsError(f"unknown setting {name}{meant}")
     kind: type[Any] = type(fields[name].default)
     if kind is bool:
         if value.lower() not in _TRUE + _FALSE:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from smotracker_ros.names import did_you_mean
 from smotracker_ros.parameter_files import (
     ParameterFileError,
-    did_you_mean,
     matches,
     parameter_file_arguments,
     read_parameter_file,

@@ -12,7 +12,8 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from smotracker_ros.parameter_files import did_you_mean, parameter_file_arguments, unused_files
+from smotracker_ros.names import did_you_mean
+from smotracker_ros.parameter_files import parameter_file_arguments, unused_files
 from smotracker_ros.settings import SettingsError
 
 GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import rclpy
@@ -42,12 +42,13 @@ INTERRUPTIONS = (KeyboardInterrupt, ExternalShutdownException, rclpy_implementat
 """What a signal makes of the call that it meets; the last one means an interruption only if the context has ended."""
 
 
-def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
+def run_process(name: str, body: Callable[[ExitStack], int], arguments: Sequence[str] | None = None) -> int:
     """Run a node's process.
 
     Args:
         name: for messages before there is a node.
         body: creates the node, puts its clean-up onto the stack, runs it, and returns the exit code.
+        arguments: of the command line that nobody has used, besides ROS's; None: all of them.
 
     Returns:
         The exit code: the body's, 0 if the process was interrupted, 1 after an error of the user,
@@ -73,6 +74,12 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     core = logging.getLogger("smotracker_ros")
     core.setLevel(logging.INFO)
     core.addHandler(_ToRos(name))
+    unused = own_arguments(sys.argv[1:]) if arguments is None else arguments
+    # rcl takes NAME:=VALUE for a remapping, and says so
+    if unused := [word for word in unused if ":=" not in word]:
+        rclpy.logging.get_logger(name).warning(
+            f"not used: {' '.join(unused)}; parameters are given as --ros-args -p NAME:=VALUE"
+        )
     try:
         if early:  # before rclpy took notice of signals
             return 0
@@ -87,6 +94,19 @@ def run_process(name: str, body: Callable[[ExitStack], int]) -> int:
     finally:
         _ignore_signals()
         rclpy.try_shutdown()
+
+
+def own_arguments(words: Sequence[str]) -> list[str]:
+    """What of a command line is not ROS's, which stands between `--ros-args` and `--` or the end."""
+    own, is_own = [], True
+    for word in words:
+        if word == "--ros-args":
+            is_own = False
+        elif word == "--" and not is_own:
+            is_own = True
+        elif is_own:
+            own.append(word)
+    return own
 
 
 def _refuse(name: str, text: str) -> int:

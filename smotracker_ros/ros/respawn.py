@@ -22,7 +22,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from smotracker_ros.ros.respawn_limit import CRASH_CODE, DEATHS, RespawnLimit
-from smotracker_ros.ros.start import ENDINGS, end_at_once
+from smotracker_ros.ros.start import end_at_once, handle_endings
 
 _PR_SET_PDEATHSIG = 1
 # A node killed more than twice in a row sooner than this may be killed by its own start: then the next one waits
@@ -61,9 +61,7 @@ def respawning(body: Callable[[], int], deaths: int = DEATHS) -> int:
         if child is not None and child.is_alive():
             os.kill(child.pid, number)
 
-    for number in ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    handle_endings(stop)
     while True:
         started = time.monotonic()
         child = multiprocessing.get_context("fork").Process(target=_child, args=(body, os.getpid(), ports))

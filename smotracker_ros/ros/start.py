@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a process to end in order."""
 
 
-def end_at_once() -> None:
-    """Let signals end the process with code 0, as long as there is nothing to tidy up; one that is ignored stays so."""
+def handle_endings(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Call a function when a signal asks the process to end; SIGHUP is left alone where `nohup` has it ignored."""
     for number in ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os._exit(0))
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def end_at_once() -> None:
+    """Let signals end the process with code 0, as long as there is nothing to tidy up."""
+    handle_endings(lambda number, frame: os._exit(0))
 
 
 def run_main(module: str) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -38,7 +41,7 @@ from smotracker_ros.ros.parameters import (
     preset_changes,
     setting_parameters,
 )
-from smotracker_ros.ros.process import run_process
+from smotracker_ros.ros.process import own_arguments, run_process
 from smotracker_ros.ros.respawn import respawning
 from smotracker_ros.ros.respawn_limit import DEATHS
 from smotracker_ros.settings import SettingsError
@@ -379,8 +382,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         )
 
 
-def run() -> int:
-    """Run the node until it is interrupted; returns the exit code."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the node until it is interrupted; returns the exit code. `arguments`: what nobody has used of them."""
 
     def body(stack: ExitStack) -> int:
         node = TrackerNode()
@@ -392,7 +395,7 @@ def run() -> int:
         rclpy.spin(node)
         return 0
 
-    return run_process("smotracker", body)
+    return run_process("smotracker", body, arguments)
 
 
 def main() -> int:
@@ -400,10 +403,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--respawn", choices=("true", "false"), default="false")
     parser.add_argument("--respawn-limit", type=int, default=DEATHS)
-    given = parser.parse_known_args()[0]
+    given, unused = parser.parse_known_args(own_arguments(sys.argv[1:]))
     if given.respawn == "false":
-        return run()
+        return run(unused)
     # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
     for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
         import_module(name)
-    return respawning(run, given.respawn_limit)
+    return respawning(partial(run, unused), given.respawn_limit)

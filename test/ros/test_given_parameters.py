@@ -11,6 +11,7 @@ from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 
+from smotracker_ros.ros.process import own_arguments
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
@@ -64,9 +65,11 @@ def test_what_is_given_but_not_used_is_named(
 ) -> None:
     wrong = {"recorder": "ouput", "player": "sorce"}[kind]
     right = {"recorder": "output", "player": "source"}[kind]
-    process = start(kind, "--params-file", str(files / "other.yaml"), "-p", f"{wrong}:={tmp_path}")
+    options = ("--params-file", str(files / "other.yaml"), "-p", f"{wrong}:={tmp_path}")
+    process = start(kind, *options, arguments=("--output", "here"))
     assert process.wait(60) == 1, "what is needed is missing"
     assert f"there is no parameter {wrong}; did you mean {right}?" in process.output
+    assert "not used: --output here; parameters are given as --ros-args -p NAME:=VALUE" in process.output
     assert "other.yaml is used: it is for /other, and this node is /" in process.output
 
 
@@ -123,3 +126,8 @@ def test_the_player_takes_its_own_values(client: Any, start: Callable[..., Any],
     assert _set(client, "/given/bag_player", dump) == {}
     rate = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=2.0)
     assert "read-only" in _set(client, "/given/bag_player", [Parameter(name="rate", value=rate)])["rate"]
+
+
+def test_the_arguments_that_are_not_ros_s() -> None:
+    words = ["--respawn", "true", "--ros-args", "-p", "a:=1", "--", "rest", "--ros-args", "-r", "b:=c"]
+    assert own_arguments(words) == ["--respawn", "true", "rest"]
