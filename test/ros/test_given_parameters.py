@@ -119,13 +119,13 @@ def test_a_node_takes_its_own_values_and_whole_numbers(
 def test_the_player_takes_its_own_values(client: Any, start: Callable[..., Any], tmp_path: Path) -> None:
     write_scene(tmp_path / "scene", SceneSettings(64, 64, 2, 30.0, 1, "static", "infrared"), seed=1)
     process = start(
-        "player", "-r", "__ns:=/given", "-p", f"source:={tmp_path / 'scene' / 'video.mp4'}", "-p", "rate:=1"
+        "player", "-r", "__ns:=/played", "-p", f"source:={tmp_path / 'scene' / 'video.mp4'}", "-p", "rate:=1"
     )
-    dump = _values(client, "/given/bag_player")
+    dump = _values(client, "/played/bag_player")
     assert {item.name: item.value for item in dump}["rate"].double_value == 1.0, process.output
-    assert _set(client, "/given/bag_player", dump) == {}
+    assert _set(client, "/played/bag_player", dump) == {}
     rate = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=2.0)
-    assert "read-only" in _set(client, "/given/bag_player", [Parameter(name="rate", value=rate)])["rate"]
+    assert "read-only" in _set(client, "/played/bag_player", [Parameter(name="rate", value=rate)])["rate"]
 
 
 def test_the_arguments_that_are_not_ros_s() -> None:
