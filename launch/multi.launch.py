@@ -5,10 +5,66 @@ Recorded:   ros2 launch smotracker_ros multi.launch.py cameras:=left,right bags:
 """
 
 from launch import Action, LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
+
+from smotracker_ros.ros.launching import (
+    LaunchError,
+    check_arguments,
+    check_parameter_file,
+    check_source,
+    checked,
+    number,
+)
+
+ARGUMENTS = (
+    DeclareLaunchArgument("cameras", description="Names of the cameras, separated by commas: their namespaces."),
+    DeclareLaunchArgument(
+        "image",
+        default_value="image",
+        description="Image topic in each camera's namespace, for example image_raw or camera/image_raw.",
+    ),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        choices=["", "raw", "compressed"],
+        description="How that topic is sent; compressed: on IMAGE/compressed. Empty: as in params_file, or raw.",
+    ),
+    DeclareLaunchArgument(
+        "bags", default_value="", description="Bags to play in place of cameras, as many, separated by commas."
+    ),
+    DeclareLaunchArgument(
+        "topics", default_value="", description="Image topic of each bag; empty: the only one in each."
+    ),
+    DeclareLaunchArgument(
+        "output",
+        default_value="recordings",
+        description="Folder for what is made of bags, one for each camera.",
+    ),
+    DeclareLaunchArgument(
+        "rate", default_value="0.0", description="Speed of the bags; 0.0: as fast as they can be tracked."
+    ),
+    DeclareLaunchArgument(
+        "preset",
+        default_value="",
+        description="Named set-up of the trackers; empty: as in params_file, or y-smotracker.",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config", "tracker.yaml"]),
+        description="Parameters of the trackers as YAML; /front/smotracker: in it means one camera's.",
+    ),
+    DeclareLaunchArgument(
+        "respawn", default_value="true", choices=["true", "false"], description="Start a node again if it dies."
+    ),
+    DeclareLaunchArgument(
+        "fastdds_profile",
+        default_value="",
+        description="FastDDS profile of all nodes. Empty: yours, if the environment names one, else the package's.",
+    ),
+)
 
 
 def split(text: str) -> list[str]:
@@ -18,41 +74,35 @@ def split(text: str) -> list[str]:
 
 def make_cameras(context: LaunchContext) -> list[Action]:
     """For each camera what track.launch.py does, or with a bag what replay.launch.py does."""
-    names = (
-        "cameras",
-        "bags",
-        "topics",
-        "output",
-        "image",
-        "image_transport",
-        "preset",
-        "params_file",
-        "respawn",
-        "rate",
-    )
-    given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    check_arguments(context, __file__, ARGUMENTS)
+    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     cameras, bags, topics = split(given["cameras"]), split(given["bags"]), split(given["topics"])
     if not cameras or len(set(cameras)) < len(cameras):
-        raise RuntimeError("cameras:=NAME,NAME,... needs names that differ")
+        raise LaunchError("cameras:=NAME,NAME,... needs names that differ")
     if bags and len(bags) != len(cameras):
-        raise RuntimeError(f"{len(cameras)} cameras need as many bags, not {len(bags)}")
+        raise LaunchError(f"{len(cameras)} cameras need as many bags, not {len(bags)}")
     if topics and len(topics) != len(bags):
-        raise RuntimeError(f"{len(bags)} bags need as many topics, or none, not {len(topics)}")
+        raise LaunchError(f"{len(bags)} bags need as many topics, or none, not {len(topics)}")
+    check_parameter_file(given["params_file"])
+    number(given, "rate")
+    for bag in bags:
+        check_source(bag)
     folder = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "launch"])
-    common = {name: given[name] for name in ("preset", "params_file")}
+    # Arguments of the same name reach the included file whether they are handed on or not: `image_transport`, too.
+    common = {name: given[name] for name in ("preset", "params_file", "image_transport", "fastdds_profile")}
     actions: list[Action] = []
-    for number, camera in enumerate(cameras):
+    for index, camera in enumerate(cameras):
         if bags:
             file = "replay.launch.py"
             own = {
-                "bag": bags[number],
-                "topic": topics[number] if topics else "",
+                "bag": bags[index],
+                "topic": topics[index] if topics else "",
                 "output": f"{given['output']}/{camera}",
                 "rate": given["rate"],
             }
         else:
             file = "track.launch.py"
-            own = {name: given[name] for name in ("image", "image_transport", "respawn")}
+            own = {name: given[name] for name in ("image", "respawn")}
         included = IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([folder, file])),
             launch_arguments={**common, **own, "namespace": camera}.items(),
@@ -64,47 +114,4 @@ def make_cameras(context: LaunchContext) -> list[Action]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, and what is made of them."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument(
-                "cameras", description="Names of the cameras, separated by commas: their namespaces."
-            ),
-            DeclareLaunchArgument(
-                "image",
-                default_value="image",
-                description="Image topic in each camera's namespace, for example image_raw or camera/image_raw.",
-            ),
-            DeclareLaunchArgument(
-                "image_transport",
-                default_value="",
-                choices=["", "raw", "compressed"],
-                description="Type of that topic; empty: as in params_file, or raw.",
-            ),
-            DeclareLaunchArgument(
-                "bags", default_value="", description="Bags to play in place of cameras, as many, separated by commas."
-            ),
-            DeclareLaunchArgument(
-                "topics", default_value="", description="Image topic of each bag; empty: the only one in each."
-            ),
-            DeclareLaunchArgument(
-                "output",
-                default_value="recordings",
-                description="Folder for what is made of bags, one for each camera.",
-            ),
-            DeclareLaunchArgument(
-                "rate", default_value="0.0", description="Speed of the bags; 0.0: as fast as they can be tracked."
-            ),
-            DeclareLaunchArgument(
-                "preset",
-                default_value="",
-                description="Named set-up of the trackers; empty: as in params_file, or y-smotracker.",
-            ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config", "tracker.yaml"]),
-                description="Parameters of the trackers as YAML; /front/smotracker: in it means one camera's.",
-            ),
-            DeclareLaunchArgument("respawn", default_value="true", description="Start a node again if it dies."),
-            OpaqueFunction(function=make_cameras),
-        ]
-    )
+    return LaunchDescription([*ARGUMENTS, checked(make_cameras)])

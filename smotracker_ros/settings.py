@@ -15,6 +15,7 @@ from typing import Any
 
 from smotracker_ros.ignore_mask import IgnoreMask, IgnoreMaskError
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
+from smotracker_ros.names import did_you_mean
 from smotracker_ros.prompts import prompt_phrases
 from smotracker_ros.weight_files import locate_weights
 
@@ -323,7 +324,8 @@ class TrackerSettings:
         names = {field.name for field in dataclasses.fields(self)}
         unknown = sorted(set(overrides) - names)
         if unknown:
-            raise SettingsError(f"unknown setting {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
+            meant = did_you_mean(unknown[0], names) or f"; there are: {', '.join(sorted(names))}"
+            raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
         changed = dataclasses.replace(self, **dict(overrides))
         for name in overrides:
             if getattr(changed, name) != getattr(self, name):
@@ -396,7 +398,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not separator:
         raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
     if name not in fields:
-        raise SettingsError(f"unknown setting {name}; there are: {', '.join(sorted(fields))}")
+        meant = did_you_mean(name, fields) or f"; there are: {', '.join(sorted(fields))}"
+        raise SettingsError(f"unknown setting {name}{meant}")
     kind: type[Any] = type(fields[name].default)
     if kind is bool:
         if value.lower() not in _TRUE + _FALSE:

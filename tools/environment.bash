@@ -15,8 +15,10 @@ export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
-# Default transports lose most images of 1 MB and more; this profile keeps them.
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$smotracker_root/config/fastdds.xml}"
+# Default transports lose most images of 1 MB and more; this profile keeps them. A profile of your own, by either name, stays.
+if [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
+  export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$smotracker_root/config/fastdds.xml}"
+fi
 # Nothing is downloaded at run time.
 export YOLO_OFFLINE=true YOLO_AUTOINSTALL=false YOLO_CONFIG_DIR="${YOLO_CONFIG_DIR:-$smotracker_root/.cache/ultralytics}"
 export HF_HUB_OFFLINE=1 MPLCONFIGDIR="${MPLCONFIGDIR:-$smotracker_root/.cache/matplotlib}"

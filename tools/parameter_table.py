@@ -12,7 +12,8 @@ from pathlib import Path
 
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros import bag_player, recorder
-from smotracker_ros.ros.parameters import GIVEN_AT_START, PARAMETERS, NodeParameter, setting_parameters
+from smotracker_ros.ros.node_parameters import GIVEN_AT_START, NodeParameter
+from smotracker_ros.ros.parameters import PARAMETERS, setting_parameters
 
 PACKAGE = "smotracker_ros"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"

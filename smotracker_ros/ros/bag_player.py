@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_nanoseconds, to_stamp
-from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.node_parameters import NodeParameter, TolerantParameters, declare, report_unused
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import latched_profile, result_profile
 from smotracker_ros.settings import SettingsError
@@ -61,7 +62,7 @@ class PlayError(RuntimeError):
     """Playing cannot go on; the message says why."""
 
 
-class BagPlayer(Node):
+class BagPlayer(TolerantParameters, Node):
     """Publishes `image` (and /clock), of a bag also `camera_info`; listens to `tracks` if `max_in_flight` is set.
 
     Raises:
@@ -72,9 +73,11 @@ class BagPlayer(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("bag_player", **options)
         self._options = declare(self, PARAMETERS)
+        report_unused(self)
         if not self._options["source"]:
             raise SettingsError("nothing to play; set the parameter source, for example -p source:=video.mp4")
-        self._source = open_source(self._options["source"], self._options["topic"] or None)
+        # a shell leaves the ~ of `source:=~/flight.mp4` as it is
+        self._source = open_source(os.path.expanduser(self._options["source"]), self._options["topic"] or None)
         reliable = self._options["reliability"] == "reliable"
         profile = QoSProfile(
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,

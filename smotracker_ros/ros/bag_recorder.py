@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._stack = ExitStack()
         self._connections: dict[str, Any] = {}
         self._flushed = time.monotonic()
@@ -45,6 +47,11 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
             self._temporary = stack.enter_context(pending_path(self._path, keeps_broken=True))
             self._writer = Writer(self._temporary, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
+            # Held until the end, or until the process is gone: so others know that the bag is not cut off.
+            lock = os.open(self._temporary, os.O_RDONLY)
+            stack.callback(os.close, lock)
+            with contextlib.suppress(OSError):  # some network drives have no locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             stack.callback(self._close)
             self._stack = stack.pop_all()
         return self
@@ -84,9 +91,9 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
 
     @property
     def leftovers(self) -> list[Path]:
-        """Bags of the same name that were cut off before."""
+        """Bags of the same name that were cut off before; those that a recorder is writing are none of them."""
         found = self._path.parent.glob(f".{self._path.name}.*.partial/{self._path.name}")
-        return sorted(path for path in found if path != self._temporary)
+        return sorted(path for path in found if path != self._temporary and not _is_locked(path))
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -120,3 +127,20 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
     ) -> None:
         with contextlib.nullcontext() if self.messages else contextlib.suppress(SinkError):
             self._stack.__exit__(None, None, None)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds a lock on a folder, or has just completed it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False

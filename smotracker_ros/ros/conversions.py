@@ -31,17 +31,19 @@ def from_bounding_box(message: BoundingBox2D) -> FloatArray:
     return np.array([x - half_width, y - half_height, x + half_width, y + half_height], dtype=np.float32)
 
 
-def to_detections(tracks: Tracks, header: Header) -> Detection2DArray:
+def to_detections(tracks: Tracks, header: Header, class_id: str = "name") -> Detection2DArray:
     """The reported tracks (confirmed and visible) as detections whose `id` is the track id.
 
     Args:
         tracks: the tracker's answer to one image.
         header: of that image, taken over as it is by the array and by each detection.
+        class_id: what a hypothesis calls its class by: "name" (the number where it has none) or "number".
     """
     message = Detection2DArray(header=header)
     for track in tracks.reported:
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id = track.class_name or str(track.class_id)
+        name = track.class_name if class_id == "name" else ""
+        hypothesis.hypothesis.class_id = name or str(track.class_id)
         hypothesis.hypothesis.score = float(track.score)
         message.detections.append(
             Detection2D(header=header, results=[hypothesis], bbox=to_bounding_box(track.box), id=str(track.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -12,6 +13,9 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
 
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks, TrackState
@@ -29,6 +33,8 @@ DROPS = {
 _FAULTS = ("lost", "bad image", "out of order", "failure")
 # Latencies beyond this come from time stamps of another clock
 _LONGEST_LATENCY = 3600.0
+# Seconds that clocks drift apart at most between two looks at them, if none of them is set
+_CLOCK_STEP = 0.5
 # No more events than this are kept for the rates, however fast they come
 _MOST_EVENTS = 5000
 
@@ -58,10 +64,15 @@ class Health:
     Args:
         name: of the node, shown in the diagnostics.
         window: seconds over which rates, shares and latencies are taken.
+
+    Attributes:
+        hardware: what computes, the diagnostics' `hardware_id`.
     """
 
     def __init__(self, name: str, window: float = 10.0) -> None:
         self._name, self._window = name, window
+        self.hardware = socket.gethostname()
+        self._clock_offset: float | None = None
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=_MOST_EVENTS)
@@ -104,6 +115,23 @@ class Health:
         """Keep the text of the latest problem for the diagnostics."""
         with self._lock:
             self._last_problem = text
+
+    def forget_latencies(self) -> None:
+        """Leave out the latencies so far: the clock has jumped, and they are differences of two clocks."""
+        with self._lock:
+            kept = [(then, seconds, None, detector_ran) for then, seconds, _, detector_ran in self._finished]
+            self._finished = deque(kept, maxlen=_MOST_EVENTS)
+
+    def follow_clock(self, now: float) -> None:
+        """Forget the latencies if the time of day was set since the last call.
+
+        Args:
+            now: the clock by which latencies are taken, in seconds; not for simulated time, which runs at any speed.
+        """
+        offset = now - time.monotonic()
+        if self._clock_offset is not None and abs(offset - self._clock_offset) > _CLOCK_STEP:
+            self.forget_latencies()
+        self._clock_offset = offset
 
     def message(
         self,
@@ -163,7 +191,7 @@ class Health:
         if broken:
             findings.append((DiagnosticStatus.ERROR, broken))
         level = max(level for level, _ in findings)
-        status = DiagnosticStatus(level=level, name=f"{self._name}: tracker", hardware_id="")
+        status = DiagnosticStatus(level=level, name=f"{self._name}: tracker", hardware_id=self.hardware)
         status.message = "; ".join(text for grade, text in findings if grade == level)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
@@ -181,6 +209,19 @@ def tracker_facts(tracker: SmoTracker, refused: int) -> dict[str, object]:
         "device": tracker.device,
         **tracker.models,
     }
+
+
+def watch_clock(node: Node, health: Health) -> JumpHandle:
+    """Forget a node's latencies when its clock jumps; the handle keeps the watch alive."""
+    threshold = JumpThreshold(min_forward=Duration(seconds=1.0), min_backward=Duration(nanoseconds=-1))
+
+    def follow() -> None:
+        if not node.get_parameter("use_sim_time").value:
+            health.follow_clock(node.get_clock().now().nanoseconds / 1e9)
+
+    # No jump of the time of day is reported to anybody
+    node.create_timer(1.0, follow, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    return node.get_clock().create_jump_callback(threshold, post_callback=lambda jump: health.forget_latencies())
 
 
 def _percentile(values: list[float], percent: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
 import sys
 from typing import Any
 
@@ -18,6 +20,7 @@ from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS, decode_compresse
 from smotracker_ros.video.message_types import typestore
 
 NANOSECONDS = 1_000_000_000
+_LOGGER = logging.getLogger(__name__)
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -98,17 +101,33 @@ def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain |
 
 def _decode_with_cv_bridge(message: Image) -> UInt8Image:
     """Pixels of an encoding that the project's converter lacks, where a ROS distribution provides cv_bridge."""
-    try:
-        bridge: Any = importlib.import_module("cv_bridge").CvBridge()
-    except (ImportError, AttributeError):
+    bridge = _cv_bridge()
+    if bridge is None:
         raise FrameError(
             f"unknown image encoding {message.encoding!r}; supported are {', '.join(SUPPORTED_ENCODINGS)}, "
-            "and more where cv_bridge is installed"
-        ) from None
+            "and more where cv_bridge works"
+        )
     try:
         return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, desired_encoding="rgb8"), dtype=np.uint8)
     except Exception as reason:  # cv_bridge raises its own, cv2's and plain errors
         raise FrameError(f"cv_bridge cannot convert encoding {message.encoding!r}: {reason}") from reason
+
+
+@functools.cache
+def _cv_bridge() -> Any:
+    """A CvBridge; None where there is no cv_bridge, or none that works, which is told once."""
+    try:
+        return importlib.import_module("cv_bridge").CvBridge()
+    except Exception as error:  # compiled for another numpy it fails in any way, also in its own imports
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "cv_bridge"):
+            _LOGGER.warning(
+                "cv_bridge is installed but cannot be imported with numpy %s (%s: %s): encodings that only it knows "
+                "cannot be used. Install this package's requirements with -c requirements/constraints-numpy1.txt",
+                np.__version__,
+                type(error).__name__,
+                " ".join(str(error).split()),
+            )
+        return None
 
 
 def to_image(pixels: npt.NDArray[Any], header: Header, encoding: str) -> Image:

@@ -22,6 +22,7 @@ from smotracker_ros.ros.qos import (
     explain_silence,
     image_topics,
     publisher_offers,
+    sent_topic,
     subscription_profile,
     wants_latched,
     wants_reliable,
@@ -42,6 +43,7 @@ class Input:
         latched: whether a message that was sent before we came is of use.
         lost: gets the number of messages that got lost on the way.
         raw: `take` gets the serialised form.
+        transport: how images are sent, which decides on their topic (:func:`sent_topic`).
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class Input:
         latched: bool = False,
         lost: Callable[[int], None] = lambda number: None,
         raw: bool = False,
+        transport: str = "raw",
     ) -> None:
         self._node, self._kind, self._take, self._depth = node, kind, take, depth
-        self.topic = node.resolve_topic_name(topic)
+        self._name, self._transport = topic, transport
+        self.topic = sent_topic(node, topic, transport)
         self.message_type = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
         self._reliability, self._prefer_reliable, self._latched, self._lost = (
             reliability,
@@ -78,11 +82,12 @@ class Input:
 
     def follow(self) -> list[Offer]:
         """Subscribe anew if the publishers' offers have changed; returns the offers."""
-        offers = publisher_offers(self._node, self.topic)
+        topic = sent_topic(self._node, self._name, self._transport)
+        offers = publisher_offers(self._node, topic)
         quality = self._fitting(offers) if offers else self._quality
-        if self._subscription is None or quality != self._quality:
+        if self._subscription is None or quality != self._quality or topic != self.topic:
             self.close()
-            self._quality = quality
+            self._quality, self.topic = quality, topic
             self._subscription = self._node.create_subscription(
                 self._kind,
                 self.topic,

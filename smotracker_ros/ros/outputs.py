@@ -69,7 +69,7 @@ class Outputs:
         self._publishers["vision_info"].publish(info)
 
     def publish(
-        self, header: Header, frame: Frame, tracks: Tracks, calibration: Calibration | None, masks: bool
+        self, header: Header, frame: Frame, tracks: Tracks, calibration: Calibration | None, masks: bool, class_id: str
     ) -> None:
         """Publish the results of one image, each with its header.
 
@@ -79,6 +79,7 @@ class Outputs:
             tracks: the tracker's answer.
             calibration: the camera's, if it is known.
             masks: whether masks are wanted at all; even then, only while somebody subscribes.
+            class_id: "name" or "number" (:func:`to_detections`).
         """
         try:
             bearings = track_bearings(tracks, calibration)
@@ -98,7 +99,7 @@ class Outputs:
             self._publishers["markers"].publish(to_markers(tracks, bearings, trails, header))
         self._publishers["track_states"].publish(to_track_array(tracks, header, bearings))
         # Last, so that whoever waits for `tracks` knows that everything of this image has been sent.
-        self._publishers["tracks"].publish(to_detections(tracks, header))
+        self._publishers["tracks"].publish(to_detections(tracks, header, class_id))
 
     def _wanted(self, topic: str) -> bool:
         return bool(self._publishers[topic].get_subscription_count())

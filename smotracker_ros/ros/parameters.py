@@ -1,56 +1,16 @@
-"""Node parameters: the tracker's settings, derived from their one definition, and the node's own."""
+"""The tracker node's parameters: the tracker's settings, derived from their one definition, and the node's own."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from smotracker_ros.presets import PRESETS, load_settings
+from smotracker_ros.ros.node_parameters import NodeParameter, declare
 from smotracker_ros.settings import SettingsError, TrackerSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class NodeParameter:
-    """A parameter of a node itself.
-
-    Attributes:
-        name: as on the command line.
-        default: also fixes the type.
-        description: one sentence for `ros2 param describe`.
-        minimum: smallest number allowed; None: not a number.
-        maximum: largest number allowed.
-        choices: strings allowed; empty: any.
-        dynamic: whether it may change at any time.
-        multiple: whole numbers must be multiples of it.
-    """
-
-    name: str
-    default: bool | int | float | str
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    dynamic: bool = False
-    multiple: int = 1
-
-    def check(self, value: Any) -> None:
-        """Refuse a value that is not allowed.
-
-        Raises:
-            SettingsError: naming the parameter, the value and what is allowed.
-        """
-        if self.choices and value not in self.choices:
-            raise SettingsError(f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}")
-        # rclpy's own check of ranges lets "not a number" through
-        limited = self.minimum is not None and self.maximum is not None and isinstance(value, int | float)
-        if limited and not self.minimum <= value <= self.maximum:
-            raise SettingsError(f"{self.name} must lie in [{self.minimum}, {self.maximum}], not {value!r}")
-
 
 PARAMETERS = (
     NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),
@@ -58,7 +18,7 @@ PARAMETERS = (
     NodeParameter(
         "image_transport",
         "raw",
-        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        "How images are sent: sensor_msgs/Image on `image`, or CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
     NodeParameter(
@@ -80,6 +40,13 @@ PARAMETERS = (
         "publish_masks",
         True,
         "Publish the label image on `masks` and `masks/compressed` while someone subscribes.",
+        dynamic=True,
+    ),
+    NodeParameter(
+        "class_id",
+        "name",
+        "What `class_id` in `tracks` holds: the class's name, or its number; `label_info` has both.",
+        choices=("name", "number"),
         dynamic=True,
     ),
     NodeParameter(
@@ -139,51 +106,6 @@ PARAMETERS = (
     NodeParameter("error_drops", 0.98, "The same for ERROR.", minimum=0.0, maximum=1.0, dynamic=True),
 )
 """The tracker node's own parameters; those of the tracker come from its settings."""
-
-GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")
-"""What files may run code is for whoever starts the process to say, not for everybody who can set its parameters."""
-
-
-def _descriptor(parameter: NodeParameter, has_lifecycle: bool) -> ParameterDescriptor:
-    """What `ros2 param describe` shows; ranges are enforced by rclpy, choices and states by our own checks."""
-    fixed = not parameter.dynamic
-    read_only = (fixed and not has_lifecycle) or parameter.name in GIVEN_AT_START
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=read_only)
-    constraints = ["one of " + ", ".join(parameter.choices)] if parameter.choices else []
-    if fixed and not read_only:
-        constraints.append("may change while the node is unconfigured")
-    descriptor.additional_constraints = "; ".join(constraints)
-    if parameter.minimum is not None and parameter.maximum is not None:
-        if isinstance(parameter.default, float):
-            limits = FloatingPointRange(from_value=float(parameter.minimum), to_value=float(parameter.maximum))
-            descriptor.floating_point_range = [limits]
-        else:
-            descriptor.integer_range = [
-                IntegerRange(
-                    from_value=int(parameter.minimum), to_value=int(parameter.maximum), step=parameter.multiple
-                )
-            ]
-    return descriptor
-
-
-def declare(node: Node, parameters: Iterable[NodeParameter], has_lifecycle: bool = False) -> dict[str, Any]:
-    """Declare parameters and return the values they got, by name.
-
-    Args:
-        node: whose parameters they are.
-        parameters: what to declare.
-        has_lifecycle: those that are not dynamic may change while the node is unconfigured (see
-            :func:`check_changes`); otherwise never.
-
-    Raises:
-        SettingsError: if a value given from outside is not one of the choices.
-    """
-    values = {}
-    for parameter in parameters:
-        descriptor = _descriptor(parameter, has_lifecycle)
-        values[parameter.name] = node.declare_parameter(parameter.name, parameter.default, descriptor).value
-        parameter.check(values[parameter.name])
-    return values
 
 
 def setting_parameters(defaults: TrackerSettings) -> tuple[NodeParameter, ...]:

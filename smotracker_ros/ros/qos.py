@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from smotracker_ros.topics import transport_topic
+
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
+
+# What a tracker publishes beside its states: images, but no camera's
+_STATES, _STATES_TYPE = "/track_states", "smotracker_ros/msg/TrackArray"
+_RESULTS = ("masks", "masks/compressed", "overlay")
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,25 @@ def publisher_offers(node: Node, topic: str) -> list[Offer]:
         )
         for info in node.get_publishers_info_by_topic(topic)
     ]
+
+
+def sent_topic(node: Node, topic: str, transport: str) -> str:
+    """The resolved topic on which images come.
+
+    As image_transport has it, compressed ones come on TOPIC/compressed; they are also found on TOPIC itself if they are
+    published there alone.
+
+    Args:
+        node: that subscribes.
+        topic: name of the image topic, not yet resolved.
+        transport: key of :data:`IMAGE_TYPES`.
+    """
+    base = node.resolve_topic_name(topic)
+    below = node.resolve_topic_name(transport_topic(base, transport))
+    if below == base or publisher_offers(node, below):
+        return below
+    here = any(offer.message_type == IMAGE_TYPES[transport] for offer in publisher_offers(node, base))
+    return base if here else below
 
 
 def wants_reliable(reliability: str, prefer_reliable: bool, offers: Sequence[Offer]) -> bool:
@@ -129,6 +154,10 @@ def explain_silence(
     waiting = f"no image arrives on {topic} ({message_type}, {'reliable' if reliable else 'best effort'})"
     if not offers:
         others = f"; there are images on {', '.join(image_topics)}" if image_topics else ""
+        if any(text.startswith(f"{transport_topic(topic, 'compressed')} ") for text in image_topics):
+            return f"{waiting}: nobody publishes it{others}. Set image_transport:=compressed"
+        if any(text.startswith(f"{topic.removesuffix('/compressed')} ") for text in image_topics):
+            return f"{waiting}: nobody publishes it{others}. Set image_transport:=raw"
         return f"{waiting}: nobody publishes it{others}. Remap with -r image:=TOPIC or image:=TOPIC of the launch file"
     return (
         f"{waiting}, although {', '.join(offer.node for offer in offers)} publishes it with a matching quality of "
@@ -138,11 +167,25 @@ def explain_silence(
 
 
 def image_topics(node: Node, besides: str) -> list[str]:
-    """Topics with images from other nodes, except `besides`, as "name (type)"; five at most."""
-    own = node.get_fully_qualified_name()
+    """Topics on which another node may send a camera's images, except `besides`, as "name (type)"; five at most.
+
+    Results of trackers - this one, others, recorded ones - are no camera's.
+    """
+    topics = dict(node.get_topic_names_and_types())
+    prefixes = [name.removesuffix(_STATES) for name, types in topics.items() if types[0] == _STATES_TYPE]
+    results = {f"{prefix}/{result}" for prefix in prefixes for result in _RESULTS}
+    trackers = {offer.node for name, types in topics.items() if types[0] == _STATES_TYPE
+                for offer in publisher_offers(node, name)}  # fmt: skip
+    trackers = {name for name in trackers if _has_lifecycle(topics, name)} | {node.get_fully_qualified_name()}
     found = []
-    for name, types in node.get_topic_names_and_types():
-        foreign = name != besides and types[0] in IMAGE_TYPES.values()
-        if foreign and any(offer.node != own for offer in publisher_offers(node, name)):
+    for name, types in topics.items():
+        if name == besides or name in results or types[0] not in IMAGE_TYPES.values():
+            continue
+        if any(offer.node not in trackers for offer in publisher_offers(node, name)):
             found.append(f"{name} ({types[0]})")
     return found[:5]
+
+
+def _has_lifecycle(topics: Mapping[str, Sequence[str]], node: str) -> bool:
+    """Whether a node of that name has a life cycle, which tells a tracker from what plays a tracker's recording."""
+    return f"{node}/transition_event" in topics

@@ -23,12 +23,13 @@ from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.bag_recorder import FLUSH_SECONDS, BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
 from smotracker_ros.ros.images import read_image, to_frame, to_nanoseconds
-from smotracker_ros.ros.parameters import NodeParameter, declare
+from smotracker_ros.ros.node_parameters import NodeParameter, TolerantParameters, declare, report_unused
 from smotracker_ros.ros.process import INTERRUPTIONS, run_process
 from smotracker_ros.ros.qos import (
     explain_mismatch,
     publisher_offers,
     result_profile,
+    sent_topic,
     subscription_profile,
     wants_reliable,
 )
@@ -45,7 +46,7 @@ PARAMETERS = (
     NodeParameter(
         "image_transport",
         "raw",
-        "Type of the topic `image`: sensor_msgs/Image or CompressedImage.",
+        "How images are sent: sensor_msgs/Image on `image`, or CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
     NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first two time stamps.", 0.0, 1000.0),
@@ -70,7 +71,7 @@ LARGEST_COORDINATE = 1e6
 """Pixels; drawing needs integers."""
 
 
-class Recorder(Node):
+class Recorder(TolerantParameters, Node):
     """Subscribes to `tracks`, `masks`, `track_states` and, once their publisher is there, to `image`.
 
     Raises:
@@ -80,10 +81,12 @@ class Recorder(Node):
     def __init__(self, stack: ExitStack, **options: Any) -> None:
         super().__init__("recorder", **options)
         self._options = declare(self, PARAMETERS)
+        report_unused(self)
         if not self._options["output"]:
             raise SettingsError("nowhere to write; set the parameter output, for example -p output:=recording")
         names = ("bag", "overlay", "fps")
-        self.recording = Recording(Path(self._options["output"]), *(self._options[name] for name in names))
+        # a shell leaves the ~ of `output:=~/recording` as it is
+        self.recording = Recording(Path(self._options["output"]).expanduser(), *(self._options[name] for name in names))
         stack.enter_context(self.recording)
         # ROS time may stand still until somebody plays, who in turn may wait for us.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -94,6 +97,7 @@ class Recorder(Node):
         self._states: dict[int, TrackArray] = {}
         self._matched = dict.fromkeys(RESULTS, False)
         self._image_subscription: Any = None
+        self._image_topic = ""
         self._reliable = True
         self._mismatch: str | None = None
         self._last_sign: float | None = None
@@ -124,7 +128,7 @@ class Recorder(Node):
 
         Not before the results' publisher is known, so that a player who counts us may begin.
         """
-        topic = self.resolve_topic_name("image")
+        topic = sent_topic(self, "image", self._options["image_transport"])
         offers = publisher_offers(self, topic)
         if offers:
             self._last_sign = time.monotonic()
@@ -136,12 +140,12 @@ class Recorder(Node):
             self.get_logger().warning(f"no image arrives: {mismatch}")
         self._mismatch = mismatch if offers else self._mismatch
         if self._image_subscription is not None:
-            if reliable == self._reliable:
+            if reliable == self._reliable and topic == self._image_topic:
                 return
             self.destroy_subscription(self._image_subscription)
-        self._reliable = reliable
+        self._reliable, self._image_topic = reliable, topic
         self._image_subscription = self.create_subscription(
-            self._image_type, "image", self._take_image, subscription_profile(reliable, 100), raw=True
+            self._image_type, topic, self._take_image, subscription_profile(reliable, 100), raw=True
         )
 
     @property
@@ -150,7 +154,7 @@ class Recorder(Node):
         idle = self._options["idle_seconds"]
         if not idle or self._last_sign is None or time.monotonic() - self._last_sign < idle:
             return False
-        return self.count_publishers(self.resolve_topic_name("image")) == 0
+        return self.count_publishers(sent_topic(self, "image", self._options["image_transport"])) == 0
 
     @property
     def trouble(self) -> str:
@@ -175,7 +179,7 @@ class Recorder(Node):
     def _take_image(self, data: bytes) -> None:
         """Keep an image until its tracks arrive."""
         if self._options["record_images"]:
-            self._store("image", self._image_type, data)
+            self._store(self._image_topic, self._image_type, data)
         self._last_sign = time.monotonic()
         try:
             frame = to_frame(read_image(data, self._image_type), 0)

@@ -2,7 +2,8 @@
 
 Most of a start's time goes into importing the networks' libraries. The outer process has imported them and does nothing
 else: no ROS, no tensor, no thread. It forks the node, and again whenever a signal (kill -9, out of memory, a fault in
-native code) ends it. A node that ends by itself, in order or with an error message, is not started again.
+native code) or an error of the program ends it, up to a limit. A node that ends in order, or because it was started
+wrongly, is not started again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from smotracker_ros.ros.respawn_limit import CRASH_CODE, DEATHS, RespawnLimit
+from smotracker_ros.ros.start import end_at_once, handle_endings
+
 _PR_SET_PDEATHSIG = 1
 # A node killed more than twice in a row sooner than this may be killed by its own start: then the next one waits
 _SHORT_LIFE_SECONDS = 5.0
@@ -34,17 +37,19 @@ _WATCH_SECONDS = 1.0
 _KEPT_LIVES = 4
 
 
-def respawning(body: Callable[[], int]) -> int:
-    """Run a body in a forked process, and again whenever a signal ends it that was not meant for us.
+def respawning(body: Callable[[], int], deaths: int = DEATHS) -> int:
+    """Run a body in a forked process, and again whenever it crashes or a signal ends it that was not meant for us.
 
-    SIGINT and SIGTERM are passed on and end both processes; if this process is killed, the other one ends, too.
+    SIGINT, SIGTERM and SIGHUP are passed on and end both processes; if this process is killed, the other one ends, too.
 
     Args:
         body: returns the exit code. It is called in the forked process.
+        deaths: so many within ten minutes are too many (:class:`RespawnLimit`); 0: never.
 
     Returns:
-        The exit code of the last run.
+        The exit code of the last run; 1 if it died too often.
     """
+    limit = RespawnLimit(deaths)
     stopping = False
     child: Any = None
     short_lives = 0
@@ -56,8 +61,7 @@ def respawning(body: Callable[[], int]) -> int:
         if child is not None and child.is_alive():
             os.kill(child.pid, number)
 
-    for number in _SIGNALS:
-        signal.signal(number, stop)
+    handle_endings(stop)
     while True:
         started = time.monotonic()
         child = multiprocessing.get_context("fork").Process(target=_child, args=(body, os.getpid(), ports))
@@ -67,10 +71,13 @@ def respawning(body: Callable[[], int]) -> int:
         while child.is_alive():
             child.join(_WATCH_SECONDS)
             ports.note(child.pid)
-        if stopping or child.exitcode >= 0:
+        if stopping or (child.exitcode >= 0 and child.exitcode != CRASH_CODE):
             return max(int(child.exitcode), 0)
-        name = signal.Signals(-child.exitcode).name
-        print(f"the node was ended by {name}; it is started again", file=sys.stderr, flush=True)
+        cause = "an error of its own" if child.exitcode > 0 else signal.Signals(-child.exitcode).name
+        if limit.reached():
+            print(f"the node was ended by {cause}; {limit}, and is not started again", file=sys.stderr, flush=True)
+            return 1
+        print(f"the node was ended by {cause}; it is started again", file=sys.stderr, flush=True)
         short_lives = short_lives + 1 if time.monotonic() - started < _SHORT_LIFE_SECONDS else 0
         ports.occupy()
         if short_lives > _MOST_SHORT_LIVES:
@@ -132,10 +139,9 @@ class _Ports:
 
 
 def _child(body: Callable[[], int], parent: int, ports: _Ports) -> None:
-    """The forked process: Python's own signal handlers, and an end with the parent's."""
+    """The forked process: signal handlers of its own, and an end with the parent's."""
     ports.release()  # this process's copies
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_at_once()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

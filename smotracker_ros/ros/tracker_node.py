@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -21,25 +24,26 @@ from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.frames import Frame, FrameError
 from smotracker_ros.presets import build_tracker
-from smotracker_ros.ros.diagnostics import Health, Limits, tracker_facts
+from smotracker_ros.ros.diagnostics import Health, Limits, tracker_facts, watch_clock
 from smotracker_ros.ros.failures import Failures, trace_of
 from smotracker_ros.ros.frame_queue import FrameQueue
 from smotracker_ros.ros.identities import Identities
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nanoseconds
 from smotracker_ros.ros.inputs import CalibrationInbox, CueInbox, Input, explain_inputs
+from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
 from smotracker_ros.ros.outputs import Outputs
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
     changed_settings,
     check_changes,
-    declare,
     declare_settings,
     preset_changes,
     setting_parameters,
 )
-from smotracker_ros.ros.process import run_process
+from smotracker_ros.ros.process import own_arguments, run_process
 from smotracker_ros.ros.respawn import respawning
+from smotracker_ros.ros.respawn_limit import DEATHS
 from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker, end_without_waiting
 from smotracker_ros.settings import SettingsError
 from smotracker_ros.tracker import SmoTracker
@@ -49,7 +53,7 @@ EVERY_FRAME_DEPTH = 300
 """Frames that wait by default where every frame is to be tracked: 0.8 GB at 1280x720."""
 
 
-class TrackerNode(LifecycleNode):
+class TrackerNode(TolerantParameters, LifecycleNode):
     """See the package's README for topics; parameters describe themselves (`ros2 param describe`).
 
     Images are only received in the executor's thread; decoding, tracking and publishing happen in a thread of its own,
@@ -63,6 +67,7 @@ class TrackerNode(LifecycleNode):
         super().__init__("smotracker", **options)
         self._preset = declare(self, PARAMETERS, has_lifecycle=True)["preset"]
         self._settings = declare_settings(self, self._preset)
+        report_unused(self)
         self._known = {item.name: item for item in (*PARAMETERS, *setting_parameters(self._settings))}
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
@@ -81,6 +86,7 @@ class TrackerNode(LifecycleNode):
         self._own_timers: list[Any] = []
         # ROS time may stand still, and that is worth a word, too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._clock_watch = watch_clock(self, self._health)
         self.failures = Failures(self, self._publish_diagnostics)
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
 
@@ -112,6 +118,7 @@ class TrackerNode(LifecycleNode):
         self._access.replace(tracker)
         self._withdraw_diagnostics()
         self.failures.clear()
+        self._health.hardware = f"{socket.gethostname()} {tracker.device}"
         self._outputs = Outputs(self)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
@@ -142,6 +149,7 @@ class TrackerNode(LifecycleNode):
                 prefer_reliable=every_frame,
                 lost=lambda number: self._health.dropped("lost", number),
                 raw=True,
+                transport=self._value("image_transport"),
             ),
             Input(self, CameraInfo, "camera_info", self._calibrate, 100, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 100),
@@ -266,7 +274,8 @@ class TrackerNode(LifecycleNode):
                 return False
             self.failures.worked()
             header = to_header(message.header)
-            self._outputs.publish(header, *result, self._calibration.current, self._value("publish_masks"))
+            options = (self._value("publish_masks"), self._value("class_id"))
+            self._outputs.publish(header, *result, self._calibration.current, *options)
             now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
             latency = (now - stamp) / NANOSECONDS if stamp else None
             self._health.processed(result[1], time.monotonic() - arrival, latency)
@@ -308,6 +317,7 @@ class TrackerNode(LifecycleNode):
         frame, anew = self._stream.take(message, arrival_ns)
         if anew:
             self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
+            self._health.forget_latencies()
             tracker.reset()
         # Pictures of the past are kept only where somebody may send a cue that comes late.
         cued = self.count_publishers(self.resolve_topic_name("cues")) > 0
@@ -371,8 +381,8 @@ class TrackerNode(LifecycleNode):
         )
 
 
-def run() -> int:
-    """Run the node until it is interrupted; returns the exit code."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the node until it is interrupted; returns the exit code. `arguments`: what nobody has used of them."""
 
     def body(stack: ExitStack) -> int:
         cv2.setNumThreads(1)  # its threads would only take the processor from torch's
@@ -385,16 +395,18 @@ def run() -> int:
         rclpy.spin_until_future_complete(node, node.failures.ended)
         return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
 
-    return end_without_waiting(run_process("smotracker", body))
+    return end_without_waiting(run_process("smotracker", body, arguments))
 
 
 def main() -> int:
-    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed."""
+    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed or crashes."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--respawn", choices=("true", "false"), default="false")
-    if parser.parse_known_args()[0].respawn == "false":
-        return run()
+    parser.add_argument("--respawn-limit", type=int, default=DEATHS)
+    given, unused = parser.parse_known_args(own_arguments(sys.argv[1:]))
+    if given.respawn == "false":
+        return run(unused)
     # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
     for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
         import_module(name)
-    return respawning(run)
+    return respawning(partial(run, unused), given.respawn_limit)

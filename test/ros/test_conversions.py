@@ -65,6 +65,8 @@ def test_detections_hold_the_reported_tracks() -> None:
     assert first.header == HEADER
     assert (first.results[0].hypothesis.class_id, first.results[0].hypothesis.score) == ("drone", 0.75)
     assert second.results[0].hypothesis.class_id == "2", "without a name the class's number"
+    numbered = to_detections(_tracks(), HEADER, "number")
+    assert [item.results[0].hypothesis.class_id for item in numbered.detections] == ["2", "2"]
     assert (first.bbox.center.position.x, first.bbox.center.position.y) == (21.5, 33.25)
     assert (first.bbox.size_x, first.bbox.size_y, first.bbox.center.theta) == (20.0, 24.0, 0.0)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 
-from smotracker_ros.ros.diagnostics import DROPS, Health, Limits
+from smotracker_ros.ros.diagnostics import DROPS, Health, Limits, watch_clock
 from smotracker_ros.ros.images import to_stamp
 from smotracker_ros.tracks import Tracks
 
@@ -96,3 +100,44 @@ def test_silence_is_stale() -> None:
     health = _healthy()
     time.sleep(0.02)
     assert _status(health, replace(LIMITS, silence=0.01)).level == DiagnosticStatus.STALE
+
+
+def test_a_jump_of_the_clock_clears_the_latencies() -> None:
+    health = _healthy(latency=0.25)
+    now = time.time()
+    health.follow_clock(now)
+    health.follow_clock(now + 0.2)
+    assert _values(_status(health))["latency p50 [s]"] == "0.250", "clocks may drift apart a little"
+    health.follow_clock(now + 30.0)
+    status = _status(health)
+    assert _values(status)["latency p50 [s]"] == "" and status.level == DiagnosticStatus.OK
+    assert _values(status)["frames processed"] == "10" and float(_values(status)["output rate [1/s]"]) > 0
+
+
+@pytest.mark.parametrize("step", [-2.0, 5.0])
+def test_a_jump_of_simulated_time_clears_the_latencies(client: Any, step: float) -> None:
+    node = rclpy.create_node("simulated", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    health = _healthy(latency=0.25)
+    watch = watch_clock(node, health)
+    publisher = client.node.create_publisher(Clock, "/clock", 10)
+
+    def until(seconds: float) -> bool:
+        publisher.publish(Clock(clock=to_stamp(round(seconds * 1e9))))
+        rclpy.spin_once(node, timeout_sec=0.05)
+        return bool(abs(node.get_clock().now().nanoseconds / 1e9 - seconds) < 1e-6)
+
+    assert client.spin_until(lambda: until(100.0), 20)
+    health.processed(NOTHING, 0.01, 0.25)
+    assert client.spin_until(lambda: until(100.1), 20)
+    assert _values(_status(health))["latency p50 [s]"] == "0.250", "time that goes on is no jump"
+    assert client.spin_until(lambda: until(100.1 + step), 20)
+    assert _values(_status(health))["latency p50 [s]"] == "", f"a jump by {step} s"
+    assert watch is not None
+    node.destroy_node()
+
+
+def test_the_hardware_is_named() -> None:
+    health = Health("/smotracker")
+    assert _status(health).hardware_id, "diagnostics belong to a machine"
+    health.hardware = "robot cuda:0"
+    assert _status(health).hardware_id == "robot cuda:0"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import array
 import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -112,6 +116,38 @@ def test_unusable_images_say_why(change: dict[str, object], text: str) -> None:
         setattr(message, name, value)
     with pytest.raises(FrameError, match=text):
         to_frame(message, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise ImportError('numpy.core.multiarray failed to import')", "numpy.core.multiarray failed to import"),
+        ("raise AttributeError('_ARRAY_API not found')", "_ARRAY_API not found"),
+        ("import cv_bridge_boost", "No module named 'cv_bridge_boost'"),
+    ],
+)
+def test_a_cv_bridge_that_does_not_work_is_told_once(tmp_path: Path, body: str, words: str) -> None:
+    (tmp_path / "cv_bridge.py").write_text(body + "\n")
+    script = """
+import logging
+logging.basicConfig(level=logging.WARNING)
+from sensor_msgs.msg import Image
+from smotracker_ros.frames import FrameError
+from smotracker_ros.ros.images import to_frame
+for number in range(3):
+    try:
+        to_frame(Image(encoding="yuv999", height=2, width=2, step=2), number)
+    except FrameError as error:
+        print(error)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{environment.get('PYTHONPATH', '')}"
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout.count("unknown image encoding 'yuv999'") == 3
+    assert result.stderr.count("cv_bridge is installed but cannot be imported") == 1 and words in result.stderr
+    assert "constraints-numpy1.txt" in result.stderr
 
 
 def test_compressed_images() -> None:

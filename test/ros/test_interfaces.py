@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,19 @@ def test_only_the_ros_folder_imports_ros() -> None:
             for name in names:
                 assert name.split(".")[0] not in forbidden, f"{file} imports {name}"
                 assert not name.startswith(("smotracker_ros.msg", "smotracker_ros.ros")), f"{file} imports {name}"
+
+
+def test_package_xml_names_what_is_imported() -> None:
+    declared = {item.text for item in ElementTree.parse(ROOT / "package.xml").getroot() if item.tag.endswith("depend")}
+    imported: set[str] = set()
+    for file in [*(ROOT / "smotracker_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").split(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+    of_ros = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces"))}
+    assert {"builtin_interfaces", "sensor_msgs"} <= of_ros
+    of_ros |= imported & {"rclpy", "launch", "launch_ros", "ament_index_python", "cv_bridge"}
+    assert of_ros <= declared, f"package.xml lacks {of_ros - declared}"
+    assert "ros2launch" in declared, "the documented commands need it"

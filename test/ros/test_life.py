@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +106,43 @@ def test_kill_minus_nine(
     assert "Traceback" not in process.output
 
 
+BODIES = """
+import os, signal, sys
+from smotracker_ros.ros.process import run_process
+from smotracker_ros.ros.respawn import respawning
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def broken(stack):
+    raise ZeroDivisionError("not the user's fault")
+
+def wrong(stack):
+    from smotracker_ros.settings import SettingsError
+    raise SettingsError("not allowed")
+
+bodies = {"killed": killed, "broken": lambda: run_process("x", broken), "wrong": lambda: run_process("x", wrong)}
+sys.exit(respawning(bodies[sys.argv[1]], 2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "again", "words"),
+    [
+        ("killed", 1, "ended by SIGKILL; it died 2 times within 10 minutes, and is not started again"),
+        ("broken", 1, "ended by an error of its own; it died 2 times within 10 minutes"),
+        ("wrong", 0, "not allowed"),
+    ],
+)
+def test_what_is_started_again_and_how_often(body: str, again: int, words: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    command = [sys.executable, "-c", BODIES, body]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1
+    assert words in result.stderr and result.stderr.count("it is started again") == again, result.stderr
+    assert result.stderr.count("ZeroDivisionError: not the user's fault") == (2 if body == "broken" else 0)
+
+
 def test_the_node_ends_with_the_process_that_would_start_it_again(start: Callable[..., Any], client: Any) -> None:
     process = start("tracker", "-r", "__ns:=/orphan", "-p", "autostart:=false", arguments=("--respawn", "true"))
     names = client.node.get_node_names_and_namespaces
@@ -137,10 +176,55 @@ def test_interrupted_while_it_starts(start: Callable[..., Any], seconds: float, 
     assert "Traceback" not in process.output
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_interrupted_while_the_outer_process_loads_libraries(start: Callable[..., Any], number: int) -> None:
+    """Between the node's own module and the fork, when ROS does not take notice of signals yet."""
+    process = start("tracker", "-r", "__ns:=/loading", arguments=("--respawn", "true"))
+    deadline = time.monotonic() + 120
+    while not any("/torchvision/" in item.path for item in psutil.Process(process.pid).memory_maps()):
+        assert process.running and time.monotonic() < deadline, process.output
+        time.sleep(0.01)
+    process.interrupt(number)
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_running_node_ends_in_order(client: Any, start: Callable[..., Any], number: int) -> None:
+    process = start(
+        "tracker", "-r", f"__ns:=/ending_{number}", "-p", "autostart:=false", arguments=("--respawn", "true")
+    )
+    names = client.node.get_node_names_and_namespaces
+    assert client.spin_until(lambda: ("smotracker", f"/ending_{number}") in names(), 120), process.output
+    process.interrupt(number)
+    process.interrupt(number)
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output and "started again" not in process.output
+
+
 @pytest.mark.parametrize("kind", ["recorder", "player"])
 def test_helpers_are_interrupted_while_they_load(start: Callable[..., Any], kind: str) -> None:
     process = start(kind)
     time.sleep(0.7)
+    process.interrupt()
+    assert process.wait() == 0, process.output
+    assert "Traceback" not in process.output
+
+
+def test_the_order_of_a_lifecycle_manager(
+    client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]
+) -> None:
+    """nav2's manager asks for the state right after each transition, and shuts down from unconfigured."""
+    process = start("tracker", "-r", "__ns:=/managed", "-p", "autostart:=false")
+    node = tracker_of(client, process, "/managed/smotracker")
+    assert client.spin_until(lambda: ("smotracker", "/managed") in client.node.get_node_names_and_namespaces(), 120)
+    bring_up = (("CONFIGURE", "INACTIVE"), ("ACTIVATE", "ACTIVE"))
+    pause, reset = (("DEACTIVATE", "INACTIVE"),), (("CLEANUP", "UNCONFIGURED"),)
+    for transition, state in (*bring_up, *pause, *bring_up[1:], *pause, *reset, *bring_up, *pause, *reset):
+        assert node.change(getattr(Transition, f"TRANSITION_{transition}")), process.output
+        assert node.state() == getattr(State, f"PRIMARY_STATE_{state}"), process.output
+    assert node.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert node.state() == State.PRIMARY_STATE_FINALIZED
     process.interrupt()
     assert process.wait() == 0, process.output
     assert "Traceback" not in process.output

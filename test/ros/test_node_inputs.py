@@ -199,6 +199,22 @@ def test_another_preset_without_another_process(node: Any) -> None:
     assert ids and min(ids) > before, "ids go on"
 
 
+def test_what_class_id_holds_is_found_in_label_info(node: Any) -> None:
+    """Follows the test before, whose targets are reported."""
+    labels: list[LabelInfo] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
+    node.client.node.create_subscription(LabelInfo, "/side/label_info", labels.append, latched)
+    found = {}
+    for index, kind in ((40, "number"), (41, "name")):
+        assert node.set("class_id", ParameterType.PARAMETER_STRING, string_value=kind).successful
+        node.detections.clear()
+        _send(node, _frame(index, (60 + 3 * index, 80), (200 - 3 * index, 150)))
+        assert node.client.spin_until(lambda: bool(node.detections) and bool(labels), 10)
+        found[kind] = [item.results[0].hypothesis.class_id for item in node.detections[-1].detections]
+    names = {str(item.class_id): item.class_name for item in labels[-1].class_map}
+    assert found["name"] and [names[number] for number in found["number"]] == found["name"]
+
+
 def test_a_standing_clock_is_named(client: Any, start: Callable[..., Any]) -> None:
     process = start("tracker", "-r", "__ns:=/still", "-p", "use_sim_time:=true", "-p", "silence_seconds:=0.5")
     assert client.spin_until(lambda: "nobody publishes /clock" in process.output, 60), process.output

@@ -83,7 +83,8 @@ def test_subscriptions_are_volatile() -> None:
     ("reliable", "offers", "others", "words"),
     [
         (False, [], [], ["/front/image", "nobody publishes it", "-r image:=TOPIC"]),
-        (False, [], ["/camera/image_raw (x)"], ["there are images on /camera/image_raw"]),
+        (False, [], ["/camera/image_raw (x)"], ["there are images on /camera/image_raw", "-r image:=TOPIC"]),
+        (False, [], ["/a (x)", "/front/image/compressed (x)"], ["nobody publishes it", "image_transport:=compressed"]),
         (False, [Offer("/camera", COMPRESSED, False)], [], ["/camera sends", "image_transport:=compressed"]),
         (False, [Offer("/talker", "std_msgs/msg/String", True)], [], ["carries no images"]),
         (True, [CAMERA], [], ["/camera sends", "best effort, volatile", "reliability:=auto"]),

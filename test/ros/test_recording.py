@@ -96,6 +96,15 @@ def test_a_bag_that_cannot_be_written_on_keeps_what_it_has(tmp_path: Path, small
     assert _stamps(tmp_path / "mended")[:100] == list(range(1, 101))
 
 
+def test_a_running_recorder_is_not_taken_for_a_dead_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    with BagRecorder(Path("bag")) as first, BagRecorder(tmp_path / "link" / "bag") as second:
+        _write(first, range(3))
+        assert first.leftovers == [] and second.leftovers == []
+    assert _stamps(tmp_path / "bag") == [1, 2, 3]
+
+
 def test_text_and_video_are_completed_after_an_error(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "out", with_bag=False, overlay=True, fps=0.0)
     with pytest.raises(ZeroDivisionError), recording:
