@@ -7,6 +7,7 @@ own: only the tracker's own classes, arrays and plain containers are built from 
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,6 +20,9 @@ from smotracker_ros.frames import AutomaticGain, Frame
 from smotracker_ros.stream import FrameOrder
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
+from smotracker_ros.video.bags import BagImage
+
+_logger = logging.getLogger(__name__)
 
 # What arrays and containers are made of, besides the tracker's own classes
 _PLAIN = {
@@ -65,6 +69,16 @@ class Run:
     order: FrameOrder = field(default_factory=FrameOrder)
     gain: AutomaticGain = field(default_factory=AutomaticGain)
 
+    def take(self, image: BagImage) -> Tracks:
+        """Decode and track the next image of a bag.
+
+        Raises:
+            OutOfOrderError: if it is not later than the one before; it is left out, and not decoded.
+            FrameError: if it is broken.
+        """
+        self.order.check(image.timestamp_ns)
+        return self.update(image.frame(0, self.gain))
+
     def update(self, frame: Frame) -> Tracks:
         """Track the next frame.
 
@@ -73,6 +87,9 @@ class Run:
         """
         index, anew = self.order.place(frame.timestamp_ns, (frame.height, frame.width))
         if anew:
+            _logger.warning(
+                "%d ns: time jumped back or the image size changed: all tracks are forgotten", frame.timestamp_ns
+            )
             self.tracker.reset()
         return self.tracker.update(Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
 

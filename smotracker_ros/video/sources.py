@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from smotracker_ros.frames import Frame, FrameError
-from smotracker_ros.video.bags import BagSource, is_bag
+from smotracker_ros.video.bag_files import is_bag
+from smotracker_ros.video.bags import BagSource
 from smotracker_ros.video.base import FrameSource, SourceError
 from smotracker_ros.video.encodings import from_opencv
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smotracker_ros.code_version import code_checksum
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation import detection_cache
@@ -16,7 +17,6 @@ from smotracker_ros.evaluation.detection_cache import (
     LEAST_CONFIDENCE,
     CachedDetector,
     cached_detections,
-    code_checksum,
     content_checksum,
     default_cache,
 )

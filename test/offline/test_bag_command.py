@@ -143,7 +143,7 @@ def test_the_copy_holds_the_bag_untouched(bag: Path, result: Path) -> None:
             other = copied[item.topic]
             assert (other.msgtype, other.digest, other.msgdef) == (item.msgtype, item.digest, item.msgdef)
             assert other.ext == item.ext, "quality of service"
-        assert after.readers[0].storage.metadata.custom == {"mast": "north"}
+        assert after.custom == {"mast": "north"}
 
 
 def test_the_results_are_the_trackers(bag: Path, result: Path, frames: list[Frame]) -> None:
@@ -284,7 +284,7 @@ def test_bags_of_humble_have_no_definitions(make_bag: Maker, tmp_path: Path) -> 
         )
     recover_app([str(bag / "source.db3"), "--output", str(tmp_path / "copy")], standalone_mode=False)
     assert _messages(tmp_path / "copy") == _messages(bag / "source.db3")
-    assert len(list(open_source(tmp_path / "copy"))) == FRAMES
+    assert len(list(open_source(tmp_path / "copy"))) == FRAMES - 1, "one is broken, one was sent twice"
 
 
 @pytest.mark.parametrize("name", ["os.system", "smotracker_ros.cli.main", "builtins.eval", "smotracker_ros.tracker.np"])
