@@ -21,6 +21,7 @@ import typer
 
 from smotracker_ros.frames import FrameError
 from smotracker_ros.settings import SettingsError, parse_override
+from smotracker_ros.terminations import end_in_order
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -42,6 +43,9 @@ _EXPECTED_ERRORS = (
     ("smotracker_ros.evaluation.comparison", "ComparisonError"),
     ("smotracker_ros.evaluation.benchmarks.measuring", "BenchmarkError"),
 )
+
+TRACK_OUTPUTS = ("tracks.txt", "overlay.mp4", "summary.json", "masks", "bag")
+"""What `smotracker track` may write; all of it belongs to one run."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,20 +95,20 @@ def track(
     frame_source = open_source(source, topic, fps)
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.video import sinks
+    from smotracker_ros.video.pending import pending_outputs
 
     settings = load_settings(preset, overrides)
     tracker = build_tracker(settings)
     statistics = _Statistics()
-    with _output_folder(output), ExitStack() as stack, _progress() as progress:
+    with pending_outputs(output, TRACK_OUTPUTS) as pending, ExitStack() as stack, _progress() as progress:
         writers: list[sinks.Sink] = [
-            sinks.MotWriter(output / "tracks.txt"),
-            sinks.OverlayWriter(output / "overlay.mp4", frame_source.fps, frame_source.size),
+            sinks.MotWriter(pending / "tracks.txt"),
+            sinks.OverlayWriter(pending / "overlay.mp4", frame_source.fps, frame_source.size),
         ]
         if masks:
-            writers.append(sinks.MaskWriter(output / "masks"))
+            writers.append(sinks.MaskWriter(pending / "masks"))
         if bag:
-            writers.append(sinks.BagWriter(output / "bag", storage))
-        summary_file = stack.enter_context(sinks.pending_path(output / "summary.json"))
+            writers.append(sinks.BagWriter(pending / "bag", storage))
         for writer in writers:
             stack.enter_context(writer)
         total = min(filter(None, (frame_source.length, frames)), default=None)
@@ -116,7 +120,7 @@ def track(
                 writer.write(frame, tracks)
         summary = statistics.summary(frame_source)
         summary |= {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
-        summary_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (pending / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     typer.echo(
         f"{summary['frames']} frames, {summary['tracks']} tracks (longest: {summary['longest_track_frames']} frames), "
         f"{summary['milliseconds_per_frame']['mean']} ms per frame; see {output}"
@@ -257,21 +261,9 @@ def _progress() -> Iterator[Progress]:
         logger.removeHandler(handler)
 
 
-@contextlib.contextmanager
-def _output_folder(path: Path) -> Iterator[None]:
-    """Leave no empty folder behind when the block fails."""
-    existed = path.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-
-
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 1."""
+    end_in_order()
     try:
         app(prog_name="smotracker")
     except Exception as error:

@@ -29,7 +29,7 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
     (:mod:`smotracker_ros.video.cut_bags`), and `smotracker recover` completes it. Without messages nothing is left.
 
     Args:
-        path: folder of the bag; one that is there is replaced when the new one is complete.
+        path: folder of the bag; it must not exist.
     """
 
     def __init__(self, path: Path) -> None:

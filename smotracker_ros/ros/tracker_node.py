@@ -70,7 +70,7 @@ class TrackerNode(LifecycleNode):
         self._tracker_lock = threading.Lock()
         self._settings_changed = False
         self._stream = ImageStream()
-        self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
+        self._calibration = CalibrationInbox(self.get_logger().warning, self.resolve_topic_name("image"))
         self._masklet_bytes = 0
         self._cues = CueInbox()
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None

@@ -26,6 +26,7 @@ from smotracker_ros.ros.recorder import MAX_WAITING, Recorder
 from smotracker_ros.ros.recording import Recording
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bags import open_bag
+from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import SinkError
 from smotracker_ros.video.sources import open_source
 
@@ -44,7 +45,9 @@ def _write(bag: BagRecorder, numbers: range) -> None:
 
 def _stamps(path: Path) -> list[int]:
     with open_bag(path) as reader:
-        return [to_nanoseconds(reader.deserialize(raw, c.msgtype).header.stamp) for c, _, raw in reader.messages()]
+        return [
+            to_nanoseconds(typestore().deserialize_cdr(raw, c.msgtype).header.stamp) for c, _, raw in reader.messages()
+        ]
 
 
 def _frame(number: int) -> tuple[Frame, Tracks]:
