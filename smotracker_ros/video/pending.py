@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -68,55 +69,79 @@ def pending_outputs(folder: str | Path, names: Collection[str]) -> Iterator[Path
     folder = Path(folder).absolute()
     with _hidden_folder(folder, folder.name) as temporary:
         yield temporary
-        with _undone_on_failure() as moves:
-            aside = put_aside(folder, names, moves)
+        with _Moves() as moves:
+            aside = _put_aside(folder, names, moves)
             for item in sorted(temporary.iterdir()):
-                _move(item, folder / item.name, moves)
+                moves.add(item, folder / item.name)
         if aside is not None:
             _logger.warning("%s held outputs of an earlier run; they are in %s now", folder, aside)
 
 
-def put_aside(folder: Path, names: Collection[str], moves: list[tuple[Path, Path]] | None = None) -> Path | None:
+def put_aside(folder: Path, names: Collection[str]) -> Path | None:
     """Move what has one of these names out of the way, to `earlier/1`, `earlier/2` and so on.
 
     Args:
         folder: in which to look.
         names: of files and folders.
-        moves: takes each move that was done, from where to where.
 
     Returns:
         The folder to which they were moved; None: there was nothing.
+
+    Raises:
+        SinkError: if one cannot be moved; then none is.
     """
+    with _Moves() as moves:
+        return _put_aside(folder, names, moves)
+
+
+def _put_aside(folder: Path, names: Collection[str], moves: _Moves) -> Path | None:
     found = [folder / name for name in names if os.path.lexists(folder / name)]
     if not found:
         return None
     number = 1
     while (aside := folder / "earlier" / str(number)).exists():
         number += 1
-    aside.mkdir(parents=True)
+    moves.make(aside.parent)
+    moves.make(aside)
     for path in found:
-        _move(path, aside / path.name, [] if moves is None else moves)
+        moves.add(path, aside / path.name)
     return aside
 
 
-def _move(source: Path, target: Path, moves: list[tuple[Path, Path]]) -> None:
-    os.replace(source, target)
-    moves.append((source, target))
+class _Moves(contextlib.AbstractContextManager["_Moves"]):
+    """Moves of files that are all taken back if the block does not come to its end.
 
+    Raises:
+        SinkError: if the system refuses one.
+    """
 
-@contextlib.contextmanager
-def _undone_on_failure() -> Iterator[list[tuple[Path, Path]]]:
-    """A list of moves that are taken back, the last one first, if the block does not come to its end."""
-    moves: list[tuple[Path, Path]] = []
-    try:
-        yield moves
-    except BaseException:
-        for source, target in reversed(moves):
+    def __init__(self) -> None:
+        self._done: list[tuple[Path, Path]] = []
+        self._made: list[Path] = []
+
+    def make(self, folder: Path) -> None:
+        """Make a folder, unless it is there."""
+        if not folder.exists():
+            folder.mkdir()
+            self._made.append(folder)
+
+    def add(self, source: Path, target: Path) -> None:
+        """Move a file or a folder to a place that is free."""
+        os.replace(source, target)
+        self._done.append((source, target))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        for source, target in reversed(self._done):
             os.replace(target, source)
-            with contextlib.suppress(OSError):  # what was made for it, if it is empty
-                target.parent.rmdir()
-                target.parent.parent.rmdir()
-        raise
+        for folder in reversed(self._made):
+            folder.rmdir()
+        if isinstance(error, OSError):
+            where = error.filename or "the output"
+            raise SinkError(f"{where} cannot be moved: {error.strerror or error}; choose another --output") from error
 
 
 @contextlib.contextmanager
