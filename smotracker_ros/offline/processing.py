@@ -167,7 +167,8 @@ def _track(
     spent, number = summary.seconds, journal.next_number - 1
     with closing(BagCalibration(job.source, source.topic, job.rectified)) as calibration:
         for image in source.images(journal.next_number):
-            number = image.number
+            number, place = image.number, f"{job.source}, recorded at {image.received_ns} ns: "
+            restarts = run.restarts
             try:
                 tracks = run.take(image)
                 bearings = calibration.bearings(tracks, image.received_ns)
@@ -176,8 +177,10 @@ def _track(
                     number, image.received_ns, messages.encode(tracks, image.stamp_ns, frame_id, topics, bearings)
                 )
                 summary.add(tracks)
+                if run.restarts != restarts:
+                    notices.warn("time jumped back or the image size changed: all tracks are forgotten", place)
             except FrameError as error:
-                notices.warn(f"is left out: {error}", f"{job.source}: the image recorded at {image.received_ns} ns ")
+                notices.warn(f"the image is left out: {error}", place)
                 summary.out_of_order += isinstance(error, OutOfOrderError)
                 summary.broken += not isinstance(error, OutOfOrderError)
             on_image(number + 1, source.length)

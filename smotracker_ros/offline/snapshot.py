@@ -7,7 +7,6 @@ own: only the tracker's own classes, arrays and plain containers are built from 
 from __future__ import annotations
 
 import io
-import logging
 import pickle
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,8 +20,6 @@ from smotracker_ros.stream import FrameOrder
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bags import BagImage
-
-_logger = logging.getLogger(__name__)
 
 # What arrays and containers are made of, besides the tracker's own classes
 _PLAIN = {
@@ -63,11 +60,13 @@ class Run:
         tracker: the tracker.
         order: of the images.
         gain: range of 16-bit images.
+        restarts: how often time jumped back or the image size changed, and all tracks were forgotten.
     """
 
     tracker: SmoTracker
     order: FrameOrder = field(default_factory=FrameOrder)
     gain: AutomaticGain = field(default_factory=AutomaticGain)
+    restarts: int = 0
 
     def take(self, image: BagImage) -> Tracks:
         """Decode and track the next image of a bag.
@@ -87,9 +86,7 @@ class Run:
         """
         index, anew = self.order.place(frame.timestamp_ns, (frame.height, frame.width))
         if anew:
-            _logger.warning(
-                "%d ns: time jumped back or the image size changed: all tracks are forgotten", frame.timestamp_ns
-            )
+            self.restarts += 1
             self.tracker.reset()
         return self.tracker.update(Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
 

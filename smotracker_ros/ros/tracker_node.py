@@ -304,7 +304,8 @@ class TrackerNode(LifecycleNode):
             self._outputs.announce(tracker, self._settings.detector_confidence)
         frame, anew = self._stream.take(message, arrival_ns)
         if anew:
-            self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
+            text = "time jumped back or the image size changed: all tracks are forgotten"
+            self.get_logger().warning(text, throttle_duration_sec=2.0)
             tracker.reset()
         # Pictures of the past are kept only where somebody may send a cue that comes late.
         cued = self.count_publishers(self.resolve_topic_name("cues")) > 0

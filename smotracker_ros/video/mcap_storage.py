@@ -6,7 +6,6 @@ or whose definition cannot be read, and leaves out messages that stand in no ind
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import ReaderMetadata
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 
+from smotracker_ros.video.bag_files import warn_once
 from smotracker_ros.video.raw_topics import RawTopic
 
 # The mcap format (https://mcap.dev/spec): a record is an opcode, its length as uint64, and its content
@@ -27,8 +27,6 @@ _HEAD = 9
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x08, 0x0B, 0x0F
 _FOOTER_LENGTH = 37
-
-_logger = logging.getLogger(__name__)
 
 
 def is_cut_mcap(path: Path) -> bool:
@@ -193,7 +191,7 @@ class McapStorage(McapReader):
                 except (
                     Exception
                 ) as error:  # after a power cut: a chunk whose length is on the disk, but not its content
-                    _logger.warning("%s: what is behind byte %d cannot be read: %s", self.path, record.start, error)
+                    warn_once(f"{self.path}: what is behind byte {record.start} cannot be read: {error}")
                     break
             elif record.opcode in (_SCHEMA, _CHANNEL, _MESSAGE):
                 contents.take(record.opcode, _content(file, record))

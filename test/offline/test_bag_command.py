@@ -21,6 +21,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from smotracker_ros.calibration import Calibration, track_bearings
 from smotracker_ros.frames import Frame
+from smotracker_ros.offline import processing
 from smotracker_ros.offline.commands import recover_app
 from smotracker_ros.offline.processing import Job, process_bag
 from smotracker_ros.offline.snapshot import Run, SnapshotError
@@ -229,6 +230,30 @@ def test_an_unfinished_run_with_other_settings_is_not_gone_on_with(bag: Path, tm
     assert process_bag(other).resumed_at == 0
     recorded = {"/camera/image_raw", "/camera/camera_info", "/notes"}
     assert set(_messages(job.output)) == {*recorded, "/mast/tracks", "/mast/track_states"}
+
+
+def test_an_unfinished_run_of_other_code_is_not_gone_on_with(
+    bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job(bag, tmp_path / "tracked", masks=False)
+    monkeypatch.setattr(processing, "COMMIT_SECONDS", 0.0)
+
+    def run_until(last: int) -> list[int]:
+        seen = []
+
+        def on_image(done: int, total: int | None) -> None:
+            seen.append(done)
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            process_bag(job, on_image)
+        return seen
+
+    assert run_until(3) == [1, 2, 3]
+    assert run_until(5) == [3, 4, 5], "it goes on"
+    monkeypatch.setattr(processing, "code_checksum", lambda *patterns: "of a later version")
+    assert run_until(2) == [1, 2]
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
