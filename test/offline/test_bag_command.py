@@ -275,6 +275,35 @@ def test_the_command_on_a_single_file_of_sqlite(make_bag: Maker, result: Path, t
         process_bag(_job(file, tmp_path / "tracked"))
 
 
+def test_a_late_image_is_refused_before_it_is_decoded(frames: list[Frame], tmp_path: Path) -> None:
+    """Of a 16-bit camera: a hot image that was overtaken must not change how the next ones are shown."""
+    store, types = typestore(), typestore().types
+    results = []
+    for name, late in (("with", True), ("without", False)):
+        with Writer(tmp_path / name, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            camera = writer.add_connection("/thermal", "sensor_msgs/msg/Image", typestore=store)
+            for frame in frames[:10]:
+                for stamp, heat in ((0, 0), (-10_000_000, 60))[: 2 if late and frame.index == 5 else 1]:
+                    stamp += START + frame.timestamp_ns
+                    time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
+                    pixels = 3000 + heat + 4 * frame.image[:, :, 0].astype("<u2")
+                    message = types["sensor_msgs/msg/Image"](
+                        header=types["std_msgs/msg/Header"](stamp=time, frame_id="mast"), height=256, width=320,
+                        encoding="mono16", is_bigendian=0, step=640, data=pixels.view(np.uint8).reshape(-1),
+                    )  # fmt: skip
+                    writer.write(
+                        camera,
+                        START + frame.timestamp_ns + (heat > 0),
+                        store.serialize_cdr(message, message.__msgtype__),
+                    )
+        summary = process_bag(_job(tmp_path / name, tmp_path / f"{name}_tracked"))
+        assert (summary.images, summary.out_of_order) == (10, int(late))
+        results.append(
+            {topic: found for topic, found in _messages(tmp_path / f"{name}_tracked").items() if topic != "/thermal"}
+        )
+    assert results[0] == results[1]
+
+
 def test_wrong_use_is_said_clearly(bag: Path, result: Path, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="already has /masks, /track_states, /tracks; choose another --namespace"):
         process_bag(_job(result, tmp_path / "again", topic="/camera/image_raw"))

@@ -205,7 +205,7 @@ def test_a_late_deep_image_does_not_change_the_next_ones(make_bag: Maker, tmp_pa
             for order, number in enumerate(numbers):
                 late = name == "with" and order == 2
                 scene = np.random.default_rng(number).integers(3000, 3600, (48, 64)).astype("<u2")
-                pixels = scene + np.uint16(20_000 if late else 0)
+                pixels = scene + np.uint16(300 if late else 0)
                 time = types["builtin_interfaces/msg/Time"](sec=1000, nanosec=number * STEP)
                 header = types["std_msgs/msg/Header"](stamp=time, frame_id="thermal")
                 message = types["sensor_msgs/msg/Image"](
