@@ -15,6 +15,7 @@ from smotracker_ros.frames import AutomaticGain, Frame, FrameError
 from smotracker_ros.notices import Notices
 from smotracker_ros.rates import RATE_FRAMES, frame_rate
 from smotracker_ros.stream import FrameOrder
+from smotracker_ros.video.bag_files import warn_once
 from smotracker_ros.video.bag_reader import BagReader, bag_messages, open_bag
 from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.image_messages import read_stamp, to_frame
@@ -23,6 +24,8 @@ from smotracker_ros.video.raw_topics import CDR
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _DEPTH = "/compressedDepth"
+_CLOCK_JUMP = 1_000_000_000
+"""Nanoseconds by which time stamps may run ahead of the recording."""
 
 _logger = logging.getLogger(__name__)
 
@@ -164,9 +167,25 @@ class BagSource:
         """
         with open_bag(self.path) as reader:
             connections = [item for item in reader.connections if self.carries_image(item)]
+            before: BagImage | None = None
             for number, (connection, received, raw) in enumerate(bag_messages(reader, connections)):
-                if number >= start:
-                    yield _read(number, received, raw, connection.msgtype)
+                if number < start:
+                    continue
+                image = _read(number, received, raw, connection.msgtype)
+                if before is not None and image.message is not None:
+                    self._tell_of_jump(before, image)
+                before = image if image.message is not None else before
+                yield image
+
+    def _tell_of_jump(self, before: BagImage, image: BagImage) -> None:
+        """Say that a clock was set forward between two images, which the tracker has to take for a gap."""
+        by_stamps, by_recording = image.timestamp_ns - before.timestamp_ns, image.received_ns - before.received_ns
+        if by_stamps - by_recording > _CLOCK_JUMP:
+            warn_once(
+                f"{self.path}: the image recorded at {image.received_ns} ns is {by_stamps / 1e9:.3f} s later than the "
+                f"one before by its stamp, but {by_recording / 1e9:.3f} s by its recording: the camera's clock was set; "
+                "it is a gap to the tracker"
+            )
 
     def carries_image(self, connection: Connection) -> bool:
         """Whether a connection's messages are the frames of this source."""

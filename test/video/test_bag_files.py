@@ -181,6 +181,19 @@ def test_the_rate_of_a_bag_does_not_hang_on_single_stamps(make_bag: Maker, tmp_p
         assert len(list(source)) == (1 if name == "standing clock" else 20)
 
 
+def test_a_clock_that_is_set_forward_is_said(make_bag: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """To the tracker it is a gap; a camera that paused needs no word, nor one whose first stamps are missing."""
+    even = [START + number * STEP for number in range(12)]
+    bag = make_bag(frames=12)
+    paused = [time + (60 * 10**9 if number > 5 else 0) for number, time in enumerate(even)]
+    assert len(list(open_source(_restamped(bag, tmp_path / "paused", paused, paused)))) == 12
+    assert len(list(open_source(_restamped(bag, tmp_path / "late", [0] * 6 + even[6:])))) == 12
+    assert not caplog.records
+    boot = [50 * 10**9 + number * STEP for number in range(6)] + even[6:]
+    assert len(list(open_source(_restamped(bag, tmp_path / "set", boot)))) == 12
+    assert caplog.text.count("the camera's clock was set") == 1
+
+
 def test_late_images_are_left_out_and_said_once(
     make_bag: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
