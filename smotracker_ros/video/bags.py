@@ -183,8 +183,8 @@ class BagSource:
         if by_stamps - by_recording > _CLOCK_JUMP:
             warn_once(
                 f"{self.path}: the image recorded at {image.received_ns} ns is {by_stamps / 1e9:.3f} s later than the "
-                f"one before by its stamp, but {by_recording / 1e9:.3f} s by its recording: the camera's clock was set; "
-                "it is a gap to the tracker"
+                f"one before by its stamp, but {by_recording / 1e9:.3f} s by its recording: the camera's clock was "
+                "set; it is a gap to the tracker"
             )
 
     def carries_image(self, connection: Connection) -> bool:

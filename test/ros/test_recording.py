@@ -50,6 +50,9 @@ def _stamps(path: Path) -> list[int]:
         ]
 
 
+START = 1_700_000_000_000_000_000
+
+
 def _frame(number: int) -> tuple[Frame, Tracks]:
     image = np.random.default_rng(number).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     return Frame(image, number * 40_000_000 + 1, number), Tracks(number, number, (96, 128), (), False)
@@ -130,6 +133,20 @@ def test_a_video_that_cannot_be_written_does_not_end_the_rest(
     assert recording.failed == {"overlay.mp4"} and recording.frames == 150
     assert {path.name for path in tmp_path.iterdir()} == {"bag", "tracks.txt"}
     assert len(_stamps(tmp_path / "bag")) == 150
+
+
+@pytest.mark.parametrize("count", [4, 9, 30])
+@pytest.mark.parametrize("shift", [-39_960_000, 10_000_000_000])
+def test_the_first_two_stamps_alone_do_not_make_the_rate(tmp_path: Path, count: int, shift: int) -> None:
+    """The first image handed out just before the second, or long before it; also where the recording is short."""
+    with Recording(tmp_path, with_bag=False, overlay=True, fps=0.0) as recording:
+        for number in range(count):
+            frame, tracks = _frame(number)
+            early = shift if number == 0 else 0
+            recording.add(Frame(frame.image, START + frame.timestamp_ns - early, number), tracks)
+    source = open_source(tmp_path / "overlay.mp4")
+    assert source.fps == pytest.approx(25)
+    assert sum(1 for _ in source) == count
 
 
 def test_an_earlier_recording_is_moved_aside(tmp_path: Path) -> None:
