@@ -14,6 +14,7 @@ from smotracker_ros.video.bag_files import storage_files, storage_suffix
 from smotracker_ros.video.bag_reader import BagReader, bag_messages
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import SinkError, pending_path
+from smotracker_ros.video.raw_topics import RawTopic
 from smotracker_ros.video.raw_writing import TopicError, add_topic
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -68,6 +69,8 @@ def copy_messages(
     taken = sorted({connection.topic for connection in reader.connections} & set(topics or ()))
     if taken:
         raise SinkError(f"the bag already has {', '.join(taken)}; choose another --namespace for the results")
+    if reader.attachments:
+        _logger.warning("%d attachments of the mcap file are left out: they are no topics", reader.attachments)
     for key, value in reader.custom.items():
         writer.set_custom_data(key, value)
     copies = _add_connections(reader, writer)
@@ -92,11 +95,19 @@ def _key(connection: Connection) -> tuple[str, str, str]:
 def _add_connections(reader: BagReader, writer: Writer) -> dict[tuple[str, str, str], Connection | None]:
     """The copies of all topics; None: it cannot be copied."""
     copies: dict[tuple[str, str, str], Connection | None] = {}
+    definitions: dict[str, RawTopic] = {}
     for connection in reader.connections:
         if _key(connection) in copies:
             continue
+        raw = reader.raw(connection)
+        if definitions.setdefault(connection.msgtype, raw)[:2] != raw[:2]:
+            _logger.warning(
+                "%s has another definition of %s than a topic before; the copy has the first one alone",
+                connection.topic,
+                connection.msgtype,
+            )
         try:
-            copies[_key(connection)] = add_topic(writer, connection, reader.raw(connection))
+            copies[_key(connection)] = add_topic(writer, connection, raw)
         except TopicError as error:
             _logger.warning("%s with %d messages is left out: %s", connection.topic, connection.msgcount, error)
             copies[_key(connection)] = None

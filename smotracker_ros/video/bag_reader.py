@@ -44,6 +44,7 @@ class BagReader:
         start_time: nanoseconds, of the first message.
         end_time: nanoseconds, behind the last message.
         message_count: of all topics.
+        attachments: number of files that somebody has put into the bag's mcap files.
     """
 
     def __init__(self, path: Path, files: BagFiles, storages: list[McapStorage | SqliteStorage]) -> None:
@@ -55,6 +56,7 @@ class BagReader:
         self.start_time = min((storage.metadata.start_time for storage in storages), default=0)
         self.end_time = max((storage.metadata.end_time for storage in storages), default=0)
         self.message_count = sum(storage.metadata.message_count for storage in storages)
+        self.attachments = sum(storage.attachments for storage in storages if isinstance(storage, McapStorage))
 
     def _complete(self, topics: Collection[Mapping[str, str]]) -> None:
         """Take over what only metadata.yaml says: topics without messages, and hashes of types."""

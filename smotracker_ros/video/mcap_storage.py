@@ -25,7 +25,7 @@ from smotracker_ros.video.raw_topics import RawTopic
 _MAGIC = b"\x89MCAP0\r\n"
 _HEAD = 9
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
-_CHUNK_INDEX, _STATISTICS, _DATA_END = 0x08, 0x0B, 0x0F
+_CHUNK_INDEX, _ATTACHMENT, _STATISTICS, _DATA_END = 0x08, 0x09, 0x0B, 0x0F
 _FOOTER_LENGTH = 37
 
 
@@ -85,6 +85,7 @@ class _Contents:
     channels: dict[int, tuple[int, str, str, dict[str, str]]] = field(default_factory=dict)
     chunks: list[ChunkInfo] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
+    attachments: int = 0
     expected_chunks: int | None = None
     start: int = 2**63 - 1
     end: int = 0
@@ -108,8 +109,8 @@ class _Contents:
         elif opcode == _CHUNK_INDEX:
             self.chunks.append(_indexed_chunk(content))
         elif opcode == _STATISTICS:
-            content.number(8), content.number(2), content.number(4), content.number(4), content.number(4)
-            self.expected_chunks = content.number(4)
+            content.number(8), content.number(2), content.number(4)
+            self.attachments, _, self.expected_chunks = content.number(4), content.number(4), content.number(4)
             self.start, self.end = content.number(8), content.number(8)
             pairs = content.pairs()
             while pairs.rest:
@@ -132,11 +133,13 @@ class McapStorage(McapReader):
 
     Attributes:
         topics: what is stored of the topics, by number of the connection.
+        attachments: number of files that somebody has put into this one.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.topics: dict[int, RawTopic] = {}
+        self.attachments = 0
 
     def _open(self) -> None:
         file = self.bio
@@ -152,7 +155,7 @@ class McapStorage(McapReader):
         contents = self._summary(file, size)
         if contents is None:
             contents = self._scan(file, size)
-        self.chunks = contents.chunks
+        self.chunks, self.attachments = contents.chunks, contents.attachments
         total = contents.counts.total()
         self.connections = []
         for number, (schema, topic, encoding, metadata) in sorted(contents.channels.items()):
@@ -195,6 +198,7 @@ class McapStorage(McapReader):
                     break
             elif record.opcode in (_SCHEMA, _CHANNEL, _MESSAGE):
                 contents.take(record.opcode, _content(file, record))
+            contents.attachments += record.opcode == _ATTACHMENT
             self.data_end = record.end
         return contents
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +126,32 @@ def test_a_topic_that_a_storage_cannot_hold_is_named(
         assert copy_messages(reader, writer) == FRAMES
     assert "/odd with 6 messages is left out" in caplog.text
     assert "--storage mcap keeps it" in caplog.text
+
+
+def _record(opcode: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack("<BQ", opcode, len(content)) + content
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode()
+
+
+def test_what_a_copy_cannot_hold_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two definitions of one type, as in a file made of two recordings, and a file within an mcap file."""
+    magic, kind = b"\x89MCAP0\r\n", "own_msgs/msg/Status"
+    file = magic + _record(1, _text("ros2"), _text("by hand"))
+    for number, (topic, definition) in enumerate({"/first": "int32 a", "/second": "int64 b"}.items(), start=1):
+        file += _record(3, struct.pack("<H", number), _text(kind), _text("ros2msg"), _text(definition))
+        file += _record(4, struct.pack("<HH", number, number), _text(topic), _text("cdr"), _text(""))
+        file += _record(5, struct.pack("<HIQQ", number, 0, number, number), b"\x00\x01\x00\x00" + bytes(8))
+    file += _record(9, struct.pack("<QQ", 0, 0), _text("map.png"), _text("image/png"), bytes(12))
+    (tmp_path / "hand.mcap").write_bytes(file + _record(15, bytes(4)) + _record(2, bytes(20)) + magic)
+    with open_bag(tmp_path / "hand.mcap") as reader, new_bag(tmp_path / "copy", "mcap") as writer:
+        assert [reader.raw(item).definition for item in reader.connections] == [b"int32 a", b"int64 b"]
+        assert copy_messages(reader, writer) == 2
+    assert "/second has another definition of own_msgs/msg/Status" in caplog.text
+    assert "1 attachments of the mcap file are left out" in caplog.text
 
 
 def test_images_in_another_form_are_not_taken_for_ours(make: Callable[..., Path]) -> None:
