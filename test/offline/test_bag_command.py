@@ -304,6 +304,41 @@ def test_a_late_image_is_refused_before_it_is_decoded(frames: list[Frame], tmp_p
     assert results[0] == results[1]
 
 
+def test_another_image_size_and_time_that_goes_back_begin_anew(
+    frames: list[Frame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the node has it; it is said once, however often it happens."""
+    store, types = typestore(), typestore().types
+    steps = [
+        (0, 1),
+        (1, 1),
+        (2, 2),
+        (3, 2),
+        (4, 1),
+        (-200, 1),
+        (-199, 1),
+    ]  # stamps in frames, and reduction of the image
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        camera = writer.add_connection("/camera", "sensor_msgs/msg/Image", typestore=store)
+        for number, (step, reduction) in enumerate(steps):
+            stamp = START + step * 33_333_333
+            time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
+            pixels = np.ascontiguousarray(frames[number].image[::reduction, ::reduction])
+            message = types["sensor_msgs/msg/Image"](
+                header=types["std_msgs/msg/Header"](stamp=time, frame_id="mast"), height=pixels.shape[0],
+                width=pixels.shape[1], encoding="rgb8", is_bigendian=0, step=3 * pixels.shape[1], data=pixels.ravel(),
+            )  # fmt: skip
+            writer.write(camera, START + number * 33_333_333, store.serialize_cdr(message, message.__msgtype__))
+    summary = process_bag(_job(tmp_path / "bag", tmp_path / "tracked"))
+    assert (summary.images, summary.broken, summary.out_of_order) == (7, 0, 0)
+    states = [
+        store.deserialize_cdr(data, "smotracker_ros/msg/TrackArray").frame_index  # type: ignore[attr-defined]
+        for _, data in _messages(tmp_path / "tracked")["/track_states"]
+    ]
+    assert states == [0, 1, 0, 1, 0, 0, 1]
+    assert caplog.text.count("time jumped back or the image size changed: all tracks are forgotten") == 1
+
+
 def test_wrong_use_is_said_clearly(bag: Path, result: Path, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="already has /masks, /track_states, /tracks; choose another --namespace"):
         process_bag(_job(result, tmp_path / "again", topic="/camera/image_raw"))
