@@ -65,10 +65,12 @@ class Journal:
 
     @classmethod
     def _open(cls, path: Path) -> sqlite3.Connection:
+        found = path.stat().st_ino if path.exists() else None
         try:
             return cls._lock(path)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            # another run may have made it anew meanwhile, which must not be taken from it
+            if isinstance(error, sqlite3.OperationalError) or path.stat().st_ino != found:
                 raise
         for suffix in ("", "-journal"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
