@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -180,20 +179,17 @@ def test_synthesize_deletes_no_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(scene: Path, tmp_path: Path, number: signal.Signals) -> None:
-    search_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    arguments = ["track", str(scene), "--output", str(tmp_path / "new" / "o"), "--masks", "--bag"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", ENTRY, *arguments],
-        env=dict(os.environ, PYTHONPATH=search_path),
-        stderr=subprocess.PIPE,
-        text=True,
+    """It comes in mid-stream, when all outputs have begun."""
+    code = (
+        "import os\nfrom smotracker_ros.video import sinks\nwrite = sinks.MaskWriter.write\n"
+        "def write_and_signal(self, frame, tracks):\n"
+        "    write(self, frame, tracks)\n"
+        f"    if frame.index == 5: os.kill(os.getpid(), {int(number)})\n"
+        f"sinks.MaskWriter.write = write_and_signal\n{ENTRY}"
     )
-    while process.poll() is None and not any(tmp_path.glob("new/o/.o.*.partial/.overlay.mp4.*.partial/overlay.mp4")):
-        time.sleep(0.002)
-    process.send_signal(number)
-    errors = process.communicate(timeout=120)[1]
-    assert process.returncode == 128 + number, errors
-    assert "Traceback" not in errors
+    result = _run("track", scene, "--output", tmp_path / "new" / "o", "--masks", "--bag", code=code)
+    assert result.returncode == 128 + number, result.stderr
+    assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
