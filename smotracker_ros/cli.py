@@ -22,6 +22,7 @@ import typer
 
 from smotracker_ros.frames import FrameError
 from smotracker_ros.settings import SettingsError, parse_overrides
+from smotracker_ros.terminations import end_in_order
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -47,6 +48,8 @@ _EXPECTED_ERRORS = (
 
 # What the extra `evaluation` brings; the other optional parts tell themselves what they lack
 _EVALUATION_PACKAGES = ("trackeval", "boxmot", "pandas", "matplotlib", "joblib")
+TRACK_OUTPUTS = ("tracks.txt", "overlay.mp4", "summary.json", "masks", "bag")
+"""What `smotracker track` may write; all of it belongs to one run."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,20 +103,20 @@ def track(
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.stream import StreamRules
     from smotracker_ros.video import sinks
+    from smotracker_ros.video.pending import pending_outputs
 
     settings = load_settings(preset, overrides)
     tracker = build_tracker(settings)
     statistics, rules = _Statistics(), StreamRules(logging.getLogger(__name__).warning)
-    with _output_folder(output), ExitStack() as stack, _progress() as progress:
+    with pending_outputs(output, TRACK_OUTPUTS) as pending, ExitStack() as stack, _progress() as progress:
         writers: list[sinks.Sink] = [
-            sinks.MotWriter(output / "tracks.txt"),
-            sinks.OverlayWriter(output / "overlay.mp4", frame_source.fps, frame_source.size),
+            sinks.MotWriter(pending / "tracks.txt"),
+            sinks.OverlayWriter(pending / "overlay.mp4", frame_source.fps, frame_source.size),
         ]
         if masks:
-            writers.append(sinks.MaskWriter(output / "masks"))
+            writers.append(sinks.MaskWriter(pending / "masks"))
         if bag:
-            writers.append(sinks.BagWriter(output / "bag", storage))
-        summary_file = stack.enter_context(sinks.pending_path(output / "summary.json"))
+            writers.append(sinks.BagWriter(pending / "bag", storage))
         for writer in writers:
             stack.enter_context(writer)
         total = min(filter(None, (frame_source.length, frames)), default=None)
@@ -130,7 +133,7 @@ def track(
         summary = statistics.summary(frame_source)
         summary |= {"out_of_order_frames": rules.out_of_order, "restarts": rules.restarts}
         summary |= {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
-        summary_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (pending / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     typer.echo(
         f"{summary['frames']} frames, {summary['tracks']} tracks (longest: {summary['longest_track_frames']} frames), "
         f"{summary['milliseconds_per_frame']['mean']} ms per frame; see {output}"
@@ -271,21 +274,9 @@ def _progress() -> Iterator[Progress]:
         logger.removeHandler(handler)
 
 
-@contextlib.contextmanager
-def _output_folder(path: Path) -> Iterator[None]:
-    """Leave no empty folder behind when the block fails."""
-    existed = path.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-
-
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 1."""
+    end_in_order()
     cv2.setNumThreads(1)  # its threads would only take the processor from torch's
     try:
         app(prog_name="smotracker")

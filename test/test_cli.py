@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,62 @@ def test_track_writes_everything(scene: Path, tmp_path: Path) -> None:
     assert len(list((output / "masks").iterdir())) == 15
     with av.open(str(output / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 15
+
+
+@pytest.mark.slow
+def test_outputs_are_of_one_run(scene: Path, tmp_path: Path) -> None:
+    """What lay in their places, ours or not, is moved aside; what has another name is left alone."""
+    output = tmp_path / "o"
+    for name in ("masks", "notes"):
+        (output / name).mkdir(parents=True)
+        (output / name / "mine.txt").write_text("mine")
+    first = _run("track", scene, "--output", output, "--masks", "--bag", "--frames", 3)
+    assert first.returncode == 0, first.stderr
+    assert (output / "earlier" / "1" / "masks" / "mine.txt").read_text() == "mine"
+    second = _run("track", scene, "--output", output, "--frames", 4)
+    assert second.returncode == 0, second.stderr
+    assert f"{output}/earlier/2" in second.stderr.replace("\n", "")
+    names = ["earlier", "notes", "overlay.mp4", "summary.json", "tracks.txt"]
+    assert sorted(path.name for path in output.iterdir()) == names
+    assert json.loads((output / "summary.json").read_text())["frames"] == 4
+    kept = sorted(path.name for path in (output / "earlier" / "2").iterdir())
+    assert kept == ["bag", "masks", "overlay.mp4", "summary.json", "tracks.txt"]
+    assert json.loads((output / "earlier" / "2" / "summary.json").read_text())["frames"] == 3
+
+
+def test_synthesize_deletes_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    result = _run("synthesize", "--output", tmp_path, "--frames", 2, "--width", 64, "--height", 64)
+    _one_line_error(result, "exists already", "choose another --output")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(scene: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """It comes in mid-stream, when all outputs have begun."""
+    code = (
+        "import os\nfrom smotracker_ros.video import sinks\nwrite = sinks.MaskWriter.write\n"
+        "def write_and_signal(self, frame, tracks):\n"
+        "    write(self, frame, tracks)\n"
+        f"    if frame.index == 5: os.kill(os.getpid(), {int(number)})\n"
+        f"sinks.MaskWriter.write = write_and_signal\n{ENTRY}"
+    )
+    result = _run("track", scene, "--output", tmp_path / "new" / "o", "--masks", "--bag", code=code)
+    assert result.returncode == 128 + number, result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As `nohup` has it."""
+    code = (
+        "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from smotracker_ros.terminations import end_in_order\nend_in_order()\n"
+        "signal.raise_signal(signal.SIGHUP)\nprint('alive', flush=True)\nsignal.raise_signal(signal.SIGTERM)\n"
+    )
+    result = _run(code=code)
+    assert (result.stdout, result.returncode) == ("alive\n", 128 + signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

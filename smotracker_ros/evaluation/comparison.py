@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import smotracker_ros
+from smotracker_ros.code_version import TRACKING_CODE, code_checksum
 from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
     FRAMES_CODE,
     CachedDetector,
     cached_detections,
-    code_checksum,
     content_checksum,
 )
 from smotracker_ros.evaluation.metrics import (
@@ -265,7 +265,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
-        code_checksum(*(_OWN_CODE if name in PRESETS else _PEERS_CODE), *FRAMES_CODE),
+        code_checksum(*(TRACKING_CODE if name in PRESETS else _PEERS_CODE), *FRAMES_CODE),
         "" if name in PRESETS else _boxmot_version(),
         name,
         own,
@@ -282,7 +282,6 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-_OWN_CODE = ("*.py", "association/*.py", "detection/*.py", "masklets/*.py")
 _PEERS_CODE = (
     *(f"evaluation/{name}.py" for name in ("peers", "peer_process", "appearance", "topictrack")),
     "association/*.py",

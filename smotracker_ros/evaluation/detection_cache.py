@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-import smotracker_ros
+from smotracker_ros.code_version import code_checksum
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.evaluation.sequences import EvaluationSequence
@@ -93,16 +92,6 @@ class CachedDetector:
         start, stop = np.searchsorted(self._cached.frames, [frame.index, frame.index + 1])
         found = self._cached.detections.select(np.arange(start, stop))
         return found.select(found.scores >= least_confidence)
-
-
-@functools.lru_cache(maxsize=8)
-def code_checksum(*patterns: str) -> str:
-    """Of parts of this package, by patterns of paths in it: an older version's results are not taken for this one's."""
-    root = Path(smotracker_ros.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def cached_detections(

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from smotracker_ros.settings import parse_overrides
 from smotracker_ros.video.bag_copy import STORAGES, copy_messages, new_bag, storage_of
-from smotracker_ros.video.bags import is_bag, open_bag
+from smotracker_ros.video.bag_files import is_bag
+from smotracker_ros.video.bag_reader import open_bag
 from smotracker_ros.video.base import SourceError
 
 Output = Annotated[Path, typer.Option(help="Folder of the new bag; it must not exist.")]

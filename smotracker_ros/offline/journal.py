@@ -63,19 +63,32 @@ class Journal:
         self.facts: dict[str, Any] = json.loads(facts)
         self.finished = next_number > 0 and self.snapshot is None
 
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=1.0)
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    @classmethod
+    def _open(cls, path: Path) -> sqlite3.Connection:
+        found = path.stat().st_ino if path.exists() else None
         try:
-            connection.executescript(_SCHEMA)
+            return cls._lock(path)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            # another run may have made it anew meanwhile, which must not be taken from it
+            if isinstance(error, sqlite3.OperationalError) or path.stat().st_ino != found:
                 raise
-            connection.close()
-            path.unlink()
-            connection = sqlite3.connect(path, timeout=1.0)
+        for suffix in ("", "-journal"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return cls._lock(path)
+
+    @staticmethod
+    def _lock(path: Path) -> sqlite3.Connection:
+        """Open the file for this process alone, until the connection is closed."""
+        connection = sqlite3.connect(path, timeout=1.0)
+        try:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            # Readers of a file share it, whatever the mode: only a write takes it.
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.commit()
             connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _one(self, query: str) -> Any:

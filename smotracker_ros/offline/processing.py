@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,27 @@ import numpy as np
 import torch
 from rosbags.interfaces import Connection
 
-import smotracker_ros
+from smotracker_ros.code_version import TRACKING_CODE, code_checksum
 from smotracker_ros.frames import FrameError
+from smotracker_ros.notices import Notices
 from smotracker_ros.offline.journal import Journal
 from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker
 from smotracker_ros.settings import TrackerSettings
+from smotracker_ros.stream import OutOfOrderError
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bag_calibration import BagCalibration
 from smotracker_ros.video.bag_copy import copy_messages, new_bag, storage_of
-from smotracker_ros.video.bags import BagSource, open_bag, storage_files
+from smotracker_ros.video.bag_files import find_files
+from smotracker_ros.video.bag_reader import open_bag
+from smotracker_ros.video.bags import BagSource
 from smotracker_ros.video.base import SourceError
 from smotracker_ros.video.pending import SinkError
 from smotracker_ros.video.result_messages import RESULT_TYPES, ResultMessages
+
+RESULTS_CODE = (*TRACKING_CODE, "offline/*.py", "video/*.py")
+"""The code that a bag's results depend on, for :func:`code_checksum`."""
 
 COMMIT_SECONDS = 5.0
 """So much work is lost at most when the process is killed."""
@@ -126,14 +134,15 @@ def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, 
     with open_bag(job.source) as reader:
         extent = [reader.start_time, reader.end_time, reader.message_count]
     return {
-        "files": [[file.name, file.stat().st_size] for file in storage_files(job.source)],
+        "files": [[file.name, file.stat().st_size] for file in find_files(job.source).files],
         "extent": extent,
         "topic": source.topic,
         "topics": list(job.topics),
         "rectified": job.rectified,
         "settings": dataclasses.asdict(job.settings),
         "models": dict(tracker.models),
-        "versions": [smotracker_ros.__version__, torch.__version__, np.__version__],
+        "code": code_checksum(*RESULTS_CODE),
+        "versions": [torch.__version__, np.__version__],
         "threads": torch.get_num_threads(),
     }
 
@@ -143,7 +152,6 @@ def _track(
 ) -> Summary:
     """Track the images that are not done yet, and keep their results in the journal."""
     run, messages = Run(tracker), ResultMessages()
-    calibration = BagCalibration(job.source, source.topic, job.rectified)
     if journal.snapshot is not None:
         try:
             run.restore(journal.snapshot)
@@ -155,27 +163,32 @@ def _track(
     if journal.finished:
         return summary
     topics = tuple(job.topics)
+    notices = Notices(_logger.warning)
     committed = started = time.monotonic()
     spent, number = summary.seconds, journal.next_number - 1
-    for image in source.images(journal.next_number, gain=run.gain):
-        number = image.number
-        try:
-            if image.frame is None:
-                summary.broken += 1
-            else:
-                tracks = run.update(image.frame)
+    with closing(BagCalibration(job.source, source.topic, job.rectified)) as calibration:
+        for image in source.images(journal.next_number):
+            number, place = image.number, f"{job.source}, recorded at {image.received_ns} ns: "
+            restarts = run.restarts
+            try:
+                tracks = run.take(image)
                 bearings = calibration.bearings(tracks, image.received_ns)
-                encoded = messages.encode(tracks, image.stamp_ns, image.frame.frame_id, topics, bearings)
-                journal.add(number, image.received_ns, encoded)
+                frame_id = image.message.header.frame_id
+                journal.add(
+                    number, image.received_ns, messages.encode(tracks, image.stamp_ns, frame_id, topics, bearings)
+                )
                 summary.add(tracks)
-        except FrameError as error:
-            _logger.warning("%s: the image recorded at %d ns is left out: %s", job.source, image.received_ns, error)
-            summary.out_of_order += 1
-        on_image(number + 1, source.length)
-        if time.monotonic() - committed > COMMIT_SECONDS:
-            summary.seconds = spent + time.monotonic() - started
-            journal.commit(number + 1, dataclasses.asdict(summary), run.snapshot())
-            committed = time.monotonic()
+                if run.restarts != restarts:
+                    notices.warn("time jumped back or the image size changed: all tracks are forgotten", place)
+            except FrameError as error:
+                notices.warn(f"the image is left out: {error}", place)
+                summary.out_of_order += isinstance(error, OutOfOrderError)
+                summary.broken += not isinstance(error, OutOfOrderError)
+            on_image(number + 1, source.length)
+            if time.monotonic() - committed > COMMIT_SECONDS:
+                summary.seconds = spent + time.monotonic() - started
+                journal.commit(number + 1, dataclasses.asdict(summary), run.snapshot())
+                committed = time.monotonic()
     summary.seconds = spent + time.monotonic() - started
     journal.commit(number + 1, dataclasses.asdict(summary), None)
     return summary

@@ -20,6 +20,7 @@ from smotracker_ros.offline.failures import track_frame
 from smotracker_ros.stream import FrameOrder
 from smotracker_ros.tracker import SmoTracker
 from smotracker_ros.tracks import Tracks
+from smotracker_ros.video.bags import BagImage
 
 # What arrays and containers are made of, besides the tracker's own classes
 _PLAIN = {
@@ -60,11 +61,23 @@ class Run:
         tracker: the tracker.
         order: of the images.
         gain: range of 16-bit images.
+        restarts: how often time jumped back or the image size changed, and all tracks were forgotten.
     """
 
     tracker: SmoTracker
     order: FrameOrder = field(default_factory=FrameOrder)
     gain: AutomaticGain = field(default_factory=AutomaticGain)
+    restarts: int = 0
+
+    def take(self, image: BagImage) -> Tracks:
+        """Decode and track the next image of a bag.
+
+        Raises:
+            OutOfOrderError: if it is not later than the one before; it is left out, and not decoded.
+            FrameError: if it is broken.
+        """
+        self.order.check(image.timestamp_ns)
+        return self.update(image.frame(0, self.gain))
 
     def update(self, frame: Frame) -> Tracks:
         """Track the next frame.
@@ -75,6 +88,7 @@ class Run:
         """
         index, anew = self.order.place(frame.timestamp_ns, (frame.height, frame.width))
         if anew:
+            self.restarts += 1
             self.tracker.reset()
         return track_frame(self.tracker, Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
 

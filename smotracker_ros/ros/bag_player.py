@@ -87,23 +87,29 @@ class BagPlayer(TolerantParameters, Node):
         self._publisher = self.create_publisher(Image, "image", profile)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if self._options["clock"] else None
         self._calibrations = self._read_calibrations()
-        if self._calibrations:
+        self._next_calibration = next(self._calibrations, None)
+        if self._next_calibration is not None:
             self._calibration_publisher = self.create_publisher(CameraInfo, "camera_info", latched_profile())
-            self._calibration_publisher.publish(self._calibrations.pop(0)[1])
+            self._publish_calibration(self._next_calibration[1])
         self._unanswered: list[int] = []
         if self._options["max_in_flight"]:
             self.create_subscription(Detection2DArray, "tracks", self._answered, result_profile(100))
 
-    def _read_calibrations(self) -> list[tuple[int, bytes]]:
+    def _read_calibrations(self) -> Iterator[tuple[int, bytes]]:
         """The recorded `camera_info` beside the images, by time of recording; none of a source that is no bag."""
         if not isinstance(self._source, BagSource):
-            return []
+            return iter(())
         return camera_infos(self._source.path, self._source.topic)
+
+    def _publish_calibration(self, data: bytes) -> None:
+        """Publish a recorded `camera_info`, and read the next one."""
+        self._calibration_publisher.publish(data)
+        self._next_calibration = next(self._calibrations, None)
 
     def _calibrate(self, time_ns: int) -> None:
         """Publish what the camera had stated of itself by that time of the recording, if it is new."""
-        while self._calibrations and self._calibrations[0][0] <= time_ns:
-            self._calibration_publisher.publish(self._calibrations.pop(0)[1])
+        while self._next_calibration is not None and self._next_calibration[0] <= time_ns:
+            self._publish_calibration(self._next_calibration[1])
 
     def _answered(self, message: Detection2DArray) -> None:
         """Note that an image has been tracked, and with it all before: answers keep the images' order.

@@ -28,10 +28,10 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
     It is completed also when the block ends with an error of somebody else: what was recorded cannot be made again.
     Until then it grows in a hidden folder beside its place. If the process is killed, or the bag itself cannot be
     written on, that folder stays: its file can be read to the last half second
-    (:mod:`smotracker_ros.video.cut_bags`), and `smotracker recover` completes it. Without messages nothing is left.
+    (:mod:`smotracker_ros.video.mcap_storage`), and `smotracker recover` completes it. Without messages nothing is left.
 
     Args:
-        path: folder of the bag; one that is there is replaced when the new one is complete.
+        path: folder of the bag; it must not exist.
     """
 
     def __init__(self, path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from smotracker_ros.ros.recording import FILES
+from smotracker_ros.terminations import end_in_order
+from smotracker_ros.video.pending import put_aside
 from smotracker_ros.video.sources import SourceError, open_source
 
 MODULES = {
@@ -95,13 +97,15 @@ def ros_environment(log_folder: str) -> dict[str, str]:
 
 
 def render_scene(folder: Path, frames: int) -> Path:
-    """Render the default scene of small drones; returns the video's path.
+    """Render the default scene of small drones; returns the video's path. An earlier scene is moved aside.
 
     Raises:
         DemoError: if rendering fails.
     """
     command = [sys.executable, "-c", "import sys; from smotracker_ros.cli import main; sys.exit(main())"]
     command += ["synthesize", "--output", str(folder), "--seed", "0", "--frames", str(frames)]
+    if (aside := put_aside(folder.parent, [folder.name])) is not None:
+        print(f"{folder} was there already; it is in {aside} now", flush=True)
     print(f"rendering a scene of {frames} frames (VIDEO=path for a clip of your own) ...", flush=True)
     if subprocess.run(command, check=False).returncode or not (folder / "video.mp4").exists():
         raise DemoError("the scene could not be rendered")
@@ -117,9 +121,7 @@ def run(video: Path, output: Path, preset: str, frames: int, patience: float) ->
     """
     source = open_source(video)
     print(f"tracking {video}: {source.length or '?'} frames at {source.fps:g} per second, preset {preset}", flush=True)
-    for name in ("bag", "tracks.txt", "overlay.mp4"):
-        shutil.rmtree(output / name, ignore_errors=True)
-        (output / name).unlink(missing_ok=True)
+    # what is in their places already is moved aside by the recorder
     with ExitStack() as stack:
         environment = ros_environment(stack.enter_context(tempfile.TemporaryDirectory()))
 
@@ -137,7 +139,7 @@ def run(video: Path, output: Path, preset: str, frames: int, patience: float) ->
         code = tracker.stop()
         if code:
             raise DemoError(f"the tracker ended with code {code}")
-    missing = [name for name in ("bag", "tracks.txt", "overlay.mp4") if not (output / name).exists()]
+    missing = [name for name in FILES if not (output / name).exists()]
     if missing:
         raise DemoError(f"not written: {', '.join(missing)}")
 
@@ -168,6 +170,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=180.0, help="seconds without progress before giving up")
     arguments = parser.parse_args()
     output = arguments.output.resolve()
+    end_in_order()
     try:
         output.mkdir(parents=True, exist_ok=True)
         video = arguments.video.resolve() if arguments.video else render_scene(output / "scene", arguments.scene_frames)

@@ -16,10 +16,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
-from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS, decode_compressed_image, decode_image
+from smotracker_ros.video import image_messages
+from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS
+from smotracker_ros.video.image_messages import NANOSECONDS
 from smotracker_ros.video.message_types import typestore
 
-NANOSECONDS = 1_000_000_000
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -64,39 +65,12 @@ def to_header(header: Any) -> Header:
 
 
 def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain | None = None, now_ns: int = 0) -> Frame:
-    """The frame that an image message carries.
-
-    Args:
-        message: raw or compressed image; its header gives the frame's time stamp and frame id.
-        index: number of the frame in its stream.
-        gain: range of the stream's 16-bit and floating-point images so far; None: each is stretched for itself.
-        now_ns: the frame's time if the message has no time stamp.
+    """As :func:`smotracker_ros.video.image_messages.to_frame`; cv_bridge, if it is there, knows more encodings.
 
     Raises:
         FrameError: naming the reason, if the message cannot be used.
     """
-    stamp = message.header.stamp
-    if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
-        raise FrameError(f"its time stamp of {stamp.sec} s and {stamp.nanosec} ns is no time")
-    timestamp_ns = to_nanoseconds(stamp) or now_ns
-    if hasattr(message, "format"):
-        if "compressedDepth" in message.format:
-            raise FrameError("compressedDepth images hold distances, not a picture; use the camera's image topic")
-        pixels = decode_compressed_image(np.frombuffer(message.data, np.uint8), gain, timestamp_ns)
-    elif message.encoding in SUPPORTED_ENCODINGS:
-        pixels = decode_image(
-            message.height,
-            message.width,
-            message.encoding,
-            message.is_bigendian,
-            message.step,
-            np.frombuffer(message.data, np.uint8),
-            gain,
-            timestamp_ns,
-        )
-    else:
-        pixels = _decode_with_cv_bridge(message)
-    return Frame(pixels, timestamp_ns, index, message.header.frame_id)
+    return image_messages.to_frame(message, index, gain, now_ns, _decode_with_cv_bridge)
 
 
 def _decode_with_cv_bridge(message: Image) -> UInt8Image:

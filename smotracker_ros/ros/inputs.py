@@ -12,9 +12,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from smotracker_ros.calibration import Calibration, CalibrationError, read_camera_info
+from smotracker_ros.calibration import Calibration, CalibrationError, read_camera_info, rectification_doubt
 from smotracker_ros.cues import MOST_CUES, Cue
 from smotracker_ros.geometry import FloatArray
+from smotracker_ros.notices import Notices
 from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.ros.qos import (
     Offer,
@@ -172,13 +173,15 @@ class CalibrationInbox:
         refused: number of messages that cannot be used.
 
     Args:
-        warn: gets the reason why a message cannot be used.
+        warn: gets the reason why a message cannot be used; each kind of reason once, however many messages it has.
+        image_topic: resolved name of the camera's images.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], image_topic: str) -> None:
         self.current: Calibration | None = None
         self.refused = 0
-        self._warn = warn
+        self._notices = Notices(warn)
+        self._image_topic = image_topic
         self._message: CameraInfo | None = None
 
     def put(self, message: CameraInfo, rectified: bool) -> None:
@@ -188,7 +191,10 @@ class CalibrationInbox:
             self.current = read_camera_info(message, rectified)
         except CalibrationError as error:
             self.refused += 1
-            self._warn(f"camera_info cannot be used, there are no bearings: {error}")
+            self._notices.warn(f"camera_info cannot be used, there are no bearings: {error}")
+            return
+        if (doubt := rectification_doubt(message, self._image_topic, rectified)) is not None:
+            self._notices.warn(doubt)
 
     def read_again(self, rectified: bool) -> None:
         """Read the last message with another `rectified`: a camera may send it only once."""

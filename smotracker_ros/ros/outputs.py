@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from smotracker_ros.calibration import Calibration, CalibrationError, track_bearings
 from smotracker_ros.frames import Frame
 from smotracker_ros.msg import TrackArray
+from smotracker_ros.notices import Notices
 from smotracker_ros.ros.conversions import to_detections, to_label_message, to_track_array
 from smotracker_ros.ros.images import to_image
 from smotracker_ros.ros.markers import to_markers
@@ -52,6 +53,7 @@ class Outputs:
         for topic, kind in _LATCHED_TOPICS.items():
             self._publishers[topic] = node.create_lifecycle_publisher(kind, topic, latched_profile())
         self._trails = Trails()
+        self._notices = Notices(node.get_logger().warning)
 
     def close(self) -> None:
         """Withdraw the publishers."""
@@ -84,7 +86,7 @@ class Outputs:
         try:
             bearings = track_bearings(tracks, calibration)
         except CalibrationError as error:
-            self._node.get_logger().warning(str(error), throttle_duration_sec=30.0)
+            self._notices.warn(str(error))
             calibration, bearings = None, track_bearings(tracks, None)
         if masks and self._wanted("masks"):
             self._publishers["masks"].publish(to_label_message(tracks, header))

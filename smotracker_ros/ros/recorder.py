@@ -49,7 +49,7 @@ PARAMETERS = (
         "How images are sent: sensor_msgs/Image on `image`, or CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
-    NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first two time stamps.", 0.0, 1000.0),
+    NodeParameter("fps", 0.0, "Frames per second of overlay.mp4; 0: by the first time stamps.", 0.0, 1000.0),
     NodeParameter(
         "idle_seconds",
         2.0,

@@ -12,12 +12,16 @@ from types import TracebackType
 import av
 
 from smotracker_ros.frames import Frame
+from smotracker_ros.rates import frame_rate
 from smotracker_ros.ros.bag_recorder import BagRecorder
-from smotracker_ros.ros.images import NANOSECONDS
 from smotracker_ros.tracks import Tracks
+from smotracker_ros.video.pending import put_aside
 from smotracker_ros.video.sinks import MotWriter, OverlayWriter, Sink, SinkError
 
 FILES = ("bag", "tracks.txt", "overlay.mp4")
+HELD_FRAMES = 9
+"""So many frames are held before the video begins, where they tell its rate: 25 MB at 1280x720."""
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -36,7 +40,7 @@ class Recording(AbstractContextManager["Recording"]):
         folder: made if it is missing.
         with_bag: write the bag.
         overlay: write the video.
-        fps: the video's frames per second; 0: by the first two time stamps.
+        fps: the video's frames per second; 0: by the time stamps of the first frames, see :data:`HELD_FRAMES`.
 
     Raises:
         SinkError: if the folder cannot be made.
@@ -46,7 +50,8 @@ class Recording(AbstractContextManager["Recording"]):
         self._folder, self._overlay, self._fps = folder, overlay, fps
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _put_aside(folder)
+            if (aside := put_aside(folder, FILES)) is not None:
+                _LOGGER.warning("%s held a recording; it is in %s now", folder, aside)
         except OSError as error:
             raise SinkError(f"{folder} cannot be written: {error.strerror or error}; choose another output") from error
         self.bag = BagRecorder(folder / "bag") if with_bag else None
@@ -79,7 +84,7 @@ class Recording(AbstractContextManager["Recording"]):
                 self._text.write(frame, tracks)
         if self._overlay and "overlay.mp4" not in self.failed:
             self._held.append((frame, tracks))
-            if self._video is not None or self._fps or len(self._held) > 1:
+            if self._video is not None or self._fps or len(self._held) >= HELD_FRAMES:
                 self._draw()
 
     def _draw(self) -> None:
@@ -95,10 +100,7 @@ class Recording(AbstractContextManager["Recording"]):
 
     def _rate(self) -> float:
         """Frames per second of the video."""
-        if self._fps or len(self._held) < 2:
-            return self._fps or 30.0
-        interval = self._held[1][0].timestamp_ns - self._held[0][0].timestamp_ns
-        return min(max(NANOSECONDS / interval, 1.0), 240.0) if interval > 0 else 30.0
+        return self._fps or frame_rate([frame.timestamp_ns for frame, _ in self._held]) or 30.0
 
     def _begin(self, sink: Sink) -> None:
         """Open an output that is completed even if the recording ends with an error."""
@@ -125,17 +127,3 @@ class Recording(AbstractContextManager["Recording"]):
         with self._stack:
             if self._held:
                 self._draw()
-
-
-def _put_aside(folder: Path) -> None:
-    """Move an earlier recording out of the way."""
-    found = [folder / name for name in FILES if (folder / name).exists()]
-    if not found:
-        return
-    number = 1
-    while (aside := folder / "earlier" / str(number)).exists():
-        number += 1
-    aside.mkdir(parents=True)
-    for path in found:
-        path.rename(aside / path.name)
-    _LOGGER.warning("%s held a recording; it is in %s now", folder, aside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -76,7 +77,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         self._access = TrackerAccess()
         self._settings_changed, self._masklet_bytes = False, 0
         self._stream = ImageStream()
-        self._calibration = CalibrationInbox(lambda text: self.get_logger().warning(text, throttle_duration_sec=30.0))
+        self._calibration = CalibrationInbox(self.get_logger().warning, self.resolve_topic_name("image"))
         self._cues = CueInbox()
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
         self._worker: Worker[tuple[bytes, float, int]] | None = None
@@ -316,7 +317,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             self._outputs.announce(tracker, self._settings.detector_confidence)
         frame, anew = self._stream.take(message, arrival_ns)
         if anew:
-            self.get_logger().warning("time jumped back or the image size changed: all tracks are forgotten")
+            text = "time jumped back or the image size changed: all tracks are forgotten"
+            self.get_logger().warning(text, throttle_duration_sec=2.0)
             self._health.forget_latencies()
             tracker.reset()
         # Pictures of the past are kept only where somebody may send a cue that comes late.

@@ -22,7 +22,7 @@ def write_scene(
     round the visible pixels, flag 0 for hardly visible targets.
 
     Args:
-        directory: appears only when everything is written; an older one is replaced.
+        directory: appears only when everything is written; it must not exist, or be empty.
         settings: what to render.
         seed: which scene of that kind.
         on_frame: called after each frame.

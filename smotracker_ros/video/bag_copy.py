@@ -7,28 +7,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from smotracker_ros.video.bags import bag_messages
+from smotracker_ros.video.bag_files import storage_files, storage_suffix
+from smotracker_ros.video.bag_reader import BagReader, bag_messages
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import SinkError, pending_path
+from smotracker_ros.video.raw_topics import RawTopic
+from smotracker_ros.video.raw_writing import TopicError, add_topic
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 Additions = Callable[[Connection, int], Mapping[str, bytes]]
 """Serialised messages by topic to be written behind a message, given its connection and time of recording."""
 
-_IDL_HEAD = "=" * 80 + "\nIDL: "
 _logger = logging.getLogger(__name__)
 
 
 def storage_of(path: Path) -> str:
     """Storage of a bag, "mcap" or "sqlite3", by the names of its files."""
-    names = [item.name for item in path.iterdir()] if path.is_dir() else [path.name]
-    return "mcap" if any(".mcap" in name for name in names) else "sqlite3"
+    return "mcap" if any(storage_suffix(file) == ".mcap" for file in storage_files(path)) else "sqlite3"
 
 
 @contextmanager
@@ -49,9 +48,11 @@ def new_bag(path: Path, storage: str) -> Iterator[Writer]:
 
 
 def copy_messages(
-    reader: AnyReader, writer: Writer, topics: Mapping[str, str] | None = None, additions: Additions | None = None
+    reader: BagReader, writer: Writer, topics: Mapping[str, str] | None = None, additions: Additions | None = None
 ) -> int:
-    """Write all messages of an open bag to another: the same bytes, types, delivery policies and times.
+    """Write all messages of an open bag to another: the same bytes, types, definitions, delivery policies and times.
+
+    Nothing of it is interpreted. What the other storage cannot hold is left out with a warning.
 
     Args:
         reader: the bag.
@@ -68,14 +69,18 @@ def copy_messages(
     taken = sorted({connection.topic for connection in reader.connections} & set(topics or ()))
     if taken:
         raise SinkError(f"the bag already has {', '.join(taken)}; choose another --namespace for the results")
-    for reading in reader.readers:
-        for key, value in (reading.storage.metadata.custom or {}).items():
-            writer.set_custom_data(key, str(value))
+    if reader.attachments:
+        _logger.warning("%d attachments of the mcap file are left out: they are no topics", reader.attachments)
+    for key, value in reader.custom.items():
+        writer.set_custom_data(key, value)
     copies = _add_connections(reader, writer)
     added = {topic: writer.add_connection(topic, kind, typestore=typestore()) for topic, kind in (topics or {}).items()}
     count = 0
     for connection, received, data in bag_messages(reader):
-        writer.write(copies[_key(connection)], received, data)
+        copy = copies[_key(connection)]
+        if copy is None:
+            continue
+        writer.write(copy, received, data)
         count += 1
         for topic, message in (additions(connection, received) if additions else {}).items():
             writer.write(added[topic], received, message)
@@ -87,39 +92,23 @@ def _key(connection: Connection) -> tuple[str, str, str]:
     return connection.topic, connection.msgtype, repr(connection.ext)
 
 
-def _add_connections(reader: AnyReader, writer: Writer) -> dict[tuple[str, str, str], Connection]:
-    copies: dict[tuple[str, str, str], Connection] = {}
+def _add_connections(reader: BagReader, writer: Writer) -> dict[tuple[str, str, str], Connection | None]:
+    """The copies of all topics; None: it cannot be copied."""
+    copies: dict[tuple[str, str, str], Connection | None] = {}
+    definitions: dict[str, RawTopic] = {}
     for connection in reader.connections:
         if _key(connection) in copies:
             continue
-        definition, digest = _definition(connection, reader)
-        copies[_key(connection)] = writer.add_connection(
-            connection.topic,
-            connection.msgtype,
-            msgdef=definition,
-            rihs01=digest,
-            serialization_format=connection.ext.serialization_format,
-            offered_qos_profiles=connection.ext.offered_qos_profiles,
-        )
+        raw = reader.raw(connection)
+        if definitions.setdefault(connection.msgtype, raw)[:2] != raw[:2]:
+            _logger.warning(
+                "%s has another definition of %s than a topic before; the copy has the first one alone",
+                connection.topic,
+                connection.msgtype,
+            )
+        try:
+            copies[_key(connection)] = add_topic(writer, connection, raw)
+        except TopicError as error:
+            _logger.warning("%s with %d messages is left out: %s", connection.topic, connection.msgcount, error)
+            copies[_key(connection)] = None
     return copies
-
-
-def _definition(connection: Connection, reader: AnyReader) -> tuple[str, str]:
-    """Text and hash of a message type's definition.
-
-    Bags of ROS 2 Humble hold none. Types that are not known here either are written with an empty one: their messages
-    can be played where the type is installed, as those of the original can.
-    """
-    name = connection.msgtype
-    if connection.msgdef.format is not MessageDefinitionFormat.NONE:
-        text = connection.msgdef.data
-        if connection.msgdef.format is MessageDefinitionFormat.IDL and not text.startswith(_IDL_HEAD):
-            text = f"{_IDL_HEAD}{name}\n{text}"
-        return text, connection.digest or reader.typestore.hash_rihs01(name)
-    known = typestore()
-    if name in known.fielddefs and connection.digest in ("", known.hash_rihs01(name)):
-        return known.generate_msgdef(name, ros_version=2)[0], known.hash_rihs01(name)
-    _logger.warning("neither the bag nor this program knows the type %s of %s", name, connection.topic)
-    empty = get_typestore(Stores.EMPTY)
-    empty.register(get_types_from_msg("", name))
-    return "", empty.hash_rihs01(name)

@@ -2,110 +2,82 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
 from smotracker_ros.frames import AutomaticGain, Frame, FrameError
+from smotracker_ros.notices import Notices
+from smotracker_ros.rates import RATE_FRAMES, frame_rate
+from smotracker_ros.stream import FrameOrder
+from smotracker_ros.video.bag_files import warn_once
+from smotracker_ros.video.bag_reader import BagReader, bag_messages, open_bag
 from smotracker_ros.video.base import SourceError
-from smotracker_ros.video.cut_bags import CutMcapReader, is_cut_mcap, settle_database
-from smotracker_ros.video.encodings import decode_compressed_image, decode_image
+from smotracker_ros.video.image_messages import read_stamp, to_frame
 from smotracker_ros.video.message_types import typestore
+from smotracker_ros.video.raw_topics import CDR
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-BAG_SUFFIXES = (".mcap", ".db3")
+_DEPTH = "/compressedDepth"
+_CLOCK_JUMP = 1_000_000_000
+"""Nanoseconds by which time stamps may run ahead of the recording."""
 
 _logger = logging.getLogger(__name__)
 
 
-def is_bag(path: Path) -> bool:
-    """Whether a path looks like a rosbag2: a folder with metadata.yaml or storage files, or an .mcap or .db3 file."""
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or bool(storage_files(path))
-    return path.suffix in BAG_SUFFIXES
-
-
-def storage_files(path: Path) -> list[Path]:
-    """The .mcap and .db3 files of a bag, in order of their names; also of one that lacks its metadata.yaml."""
-    files = path.iterdir() if path.is_dir() else [path]
-    return sorted(file for file in files if file.suffix in BAG_SUFFIXES and file.is_file())
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
-    """Open a rosbag2 for reading; one that was cut off is read up to where it was written completely.
-
-    Raises:
-        SourceError: if it cannot be read.
-    """
-    try:
-        files = storage_files(path)
-        for file in files:
-            if file.suffix == ".db3":
-                settle_database(file)
-        cut = [file.suffix == ".mcap" and is_cut_mcap(file) for file in files]
-        complete = not path.is_dir() or (path / "metadata.yaml").is_file()
-        reader = AnyReader([path] if complete and not any(cut) else files, default_typestore=typestore())
-        if any(cut) or not complete:
-            _logger.warning("%s was cut off while it was recorded; what is complete of it is read", path)
-            for part, file, is_cut in zip(reader.readers, files, cut, strict=True):
-                if is_cut:
-                    part.storage = CutMcapReader(file)
-        reader.open()
-    except Exception as error:  # a broken bag surfaces as any of sqlite3's, yaml's, struct's or rosbags' errors
-        raise SourceError(f"{path} is not a readable rosbag2 ({error}); check it with `ros2 bag info`") from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def bag_messages(
-    reader: AnyReader, connections: Collection[Connection] = ()
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Messages of an open bag, of all or of some connections: connection, time of recording in nanoseconds, CDR bytes.
-
-    Where the files are damaged the messages end, with a warning: what came before is good.
-    """
-    messages = reader.messages(connections)
-    while True:
-        try:
-            yield next(messages)
-        except StopIteration:
-            return
-        except Exception as error:
-            _logger.warning("%s ends early: %s", reader.paths[0], error)
-            return
-
-
 @dataclass(frozen=True)
 class BagImage:
-    """One image message of a bag.
+    """One image message of a bag, not yet decoded.
 
     Attributes:
         number: 0-based number among the topic's messages, broken ones included.
         received_ns: time of recording in nanoseconds.
         stamp_ns: time stamp in its header; 0: it has none.
-        frame: the decoded image; None if it is broken.
+        message: as rosbags has read it; None if it is broken.
+        error: why it is broken.
     """
 
     number: int
     received_ns: int
     stamp_ns: int
-    frame: Frame | None
+    message: Any
+    error: str = ""
+
+    @property
+    def timestamp_ns(self) -> int:
+        """Its time: the stamp, or else the time of its recording.
+
+        Raises:
+            FrameError: if it is broken.
+        """
+        if self.message is None:
+            raise FrameError(self.error)
+        return self.stamp_ns or self.received_ns
+
+    def frame(self, index: int, gain: AutomaticGain) -> Frame:
+        """The decoded image.
+
+        Args:
+            index: its number in the stream.
+            gain: range of the stream's 16-bit images so far.
+
+        Raises:
+            FrameError: if it is broken.
+        """
+        return to_frame(self.message, index, gain, self.timestamp_ns)
 
 
 class BagSource:
     """Frames of one image topic of a rosbag2 (sqlite3 or mcap); see `base.FrameSource`.
 
-    Timestamps come from the messages' headers; a message without a stamp gets the time of its recording.
+    Timestamps come from the messages' headers; a message without a stamp gets the time of its recording. A frame's
+    index is its message's number on the topic. An image that is not later than the one before by its stamp is left out,
+    as the node leaves it out; it is not even decoded.
     """
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
@@ -128,91 +100,113 @@ class BagSource:
             if count == 0:
                 raise SourceError(f"topic {self.topic} of {path} holds no messages; record it again or choose another")
         self.length: int | None = count
-        frames = iter(self)
-        first, second = next(frames, None), next(frames, None)
+        first = next(self._frames(Notices(lambda text: None)), None)
         if first is None:
-            raise SourceError(f"none of the {count} images on topic {self.topic} of {path} can be decoded")
+            reason = next(self._reasons(), "the files are damaged")
+            raise SourceError(f"none of the {count} images on topic {self.topic} of {path} can be decoded: {reason}")
         self.size: tuple[int, int] | None = (first.height, first.width)
-        self.fps = self._rate(first, second)
+        readable = (image for image in self.images() if image.message is not None)
+        times = [(image.timestamp_ns, image.received_ns) for image in itertools.islice(readable, RATE_FRAMES)]
+        stamps, received = zip(*times, strict=True)
+        self.fps = frame_rate(stamps) or frame_rate(received) or 30.0
         self.skipped = 0
 
-    def _rate(self, first: Frame, second: Frame | None) -> float:
-        """Frames per second: by the recording's length, else by the first two stamps, else 30."""
-        with open_bag(self.path) as reader:
-            seconds = (reader.end_time - reader.start_time) / 1e9
-            span = (self.length or 1) - 1
-        if second is not None and second.timestamp_ns > first.timestamp_ns:
-            by_stamps = 1e9 / (second.timestamp_ns - first.timestamp_ns)
-            # Another topic may have run longer than the camera: then the stamps tell.
-            return span / seconds if seconds > 0 and 0.5 < span / seconds / by_stamps < 2 else by_stamps
-        return span / seconds if span > 0 and seconds > 0 else 30.0
-
-    def _choose(self, reader: AnyReader, topic: str | None) -> list[Connection]:
+    def _choose(self, reader: BagReader, topic: str | None) -> list[Connection]:
         images: dict[str, list[Connection]] = {}
         for connection in reader.connections:
-            if connection.msgtype in IMAGE_TYPES:
+            if _is_image(connection):
                 images.setdefault(connection.topic, []).append(connection)
         listed = ", ".join(sorted(images))
         if not images:
-            others = ", ".join(sorted(reader.topics)) or "none at all"
+            others = ", ".join(sorted({_described(item) for item in reader.connections})) or "none at all"
             raise SourceError(f"{self.path} has no topic of type {' or '.join(IMAGE_TYPES)}; its topics: {others}")
         if topic is None:
-            if len(images) > 1:
+            pictures = {name: found for name, found in images.items() if not name.endswith(_DEPTH)} or images
+            if len(pictures) > 1:
                 raise SourceError(f"{self.path} has several image topics; choose one with --topic: {listed}")
-            return next(iter(images.values()))
+            return next(iter(pictures.values()))
         found = images.get(topic) or images.get("/" + topic.lstrip("/"))
         if not found:
             raise SourceError(f"{self.path} has no image topic {topic}; there are: {listed}")
         return found
 
     def __iter__(self) -> Iterator[Frame]:
-        return (image.frame for image in self.images() if image.frame is not None)
+        notices = Notices(_logger.warning)
+        yield from self._frames(notices)
+        if notices.silent:
+            _logger.warning("%s: %d more images were skipped for such reasons", self.path, notices.silent)
 
-    def images(self, start: int = 0, gain: AutomaticGain | None = None) -> Iterator[BagImage]:
+    def _frames(self, notices: Notices) -> Iterator[Frame]:
+        self.skipped = 0
+        gain, order = AutomaticGain(), FrameOrder()
+        for image in self.images():
+            try:
+                order.check(image.timestamp_ns)
+                frame = image.frame(image.number, gain)
+                order.place(frame.timestamp_ns, (frame.height, frame.width))
+            except FrameError as error:
+                notices.warn(f"was skipped: {error}", f"{self.path}: the image recorded at {image.received_ns} ns ")
+                self.skipped += 1
+                continue
+            yield frame
+
+    def _reasons(self) -> Iterator[str]:
+        """Why images cannot be decoded."""
+        gain = AutomaticGain()
+        for image in self.images():
+            try:
+                image.frame(image.number, gain)
+            except FrameError as error:
+                yield str(error)
+
+    def images(self, start: int = 0) -> Iterator[BagImage]:
         """The topic's messages in the order of the bag, also those whose image is broken.
 
         Args:
-            start: number of the first message wanted; those before it are not decoded.
-            gain: range of 16-bit images so far, of a reading that is taken up again.
+            start: number of the first message wanted; those before it are not interpreted.
         """
-        self.skipped = 0
-        gain = gain or AutomaticGain()
         with open_bag(self.path) as reader:
             connections = [item for item in reader.connections if self.carries_image(item)]
+            before: BagImage | None = None
             for number, (connection, received, raw) in enumerate(bag_messages(reader, connections)):
                 if number < start:
                     continue
-                stamp, frame = 0, None
-                try:
-                    message: Any = reader.deserialize(raw, connection.msgtype)
-                    stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-                    frame = _to_frame(message, stamp or received, number, gain)
-                except Exception as error:  # a damaged message can fail anywhere in its deserialisation
-                    _logger.warning("%s: message at %d ns was skipped: %s", self.path, received, error)
-                    self.skipped += 1
-                yield BagImage(number, received, stamp, frame)
+                image = _read(number, received, raw, connection.msgtype)
+                if before is not None and image.message is not None:
+                    self._tell_of_jump(before, image)
+                before = image if image.message is not None else before
+                yield image
+
+    def _tell_of_jump(self, before: BagImage, image: BagImage) -> None:
+        """Say that a clock was set forward between two images, which the tracker has to take for a gap."""
+        by_stamps, by_recording = image.timestamp_ns - before.timestamp_ns, image.received_ns - before.received_ns
+        if by_stamps - by_recording > _CLOCK_JUMP:
+            warn_once(
+                f"{self.path}: the image recorded at {image.received_ns} ns is {by_stamps / 1e9:.3f} s later than the "
+                f"one before by its stamp, but {by_recording / 1e9:.3f} s by its recording: the camera's clock was "
+                "set; it is a gap to the tracker"
+            )
 
     def carries_image(self, connection: Connection) -> bool:
         """Whether a connection's messages are the frames of this source."""
-        return connection.topic == self.topic and connection.msgtype in IMAGE_TYPES
+        return connection.topic == self.topic and _is_image(connection)
 
 
-def _to_frame(message: Any, timestamp_ns: int, index: int, gain: AutomaticGain) -> Frame:
-    """A frame out of a deserialised Image or CompressedImage."""
-    data = np.asarray(message.data, dtype=np.uint8)
-    if message.__msgtype__ == "sensor_msgs/msg/CompressedImage":
-        image = decode_compressed_image(data, gain, timestamp_ns)
-    else:
-        image = decode_image(
-            message.height,
-            message.width,
-            message.encoding,
-            message.is_bigendian,
-            message.step,
-            data,
-            gain,
-            timestamp_ns,
-        )
-    if image.size == 0:
-        raise FrameError("the image is empty")
-    return Frame(image, timestamp_ns, index, message.header.frame_id)
+def _is_image(connection: Connection) -> bool:
+    return connection.msgtype in IMAGE_TYPES and connection.ext.serialization_format == CDR
+
+
+def _described(connection: Connection) -> str:
+    """A topic with its type, and how it is written if that is not ROS 2's way."""
+    form = connection.ext.serialization_format
+    kind = ", ".join(filter(None, (connection.msgtype, form if form != CDR else "")))
+    return f"{connection.topic} ({kind})" if kind else str(connection.topic)
+
+
+def _read(number: int, received_ns: int, raw: bytes, kind: str) -> BagImage:
+    """An image message out of its bytes."""
+    try:
+        message: Any = typestore().deserialize_cdr(raw, kind)
+        return BagImage(number, received_ns, read_stamp(message), message)
+    except Exception as error:  # a damaged message can fail anywhere in its deserialisation
+        return BagImage(number, received_ns, 0, None, str(error) or type(error).__name__)

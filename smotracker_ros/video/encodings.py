@@ -6,6 +6,7 @@ The encodings are those of `sensor_msgs/image_encodings.hpp`.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ LARGEST_FILE = 256 * 2**20
 """Bytes of the largest compressed image that is decoded."""
 
 _FILE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
-_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-# Some cameras pad a JPEG with zeros or add a few bytes of their own after its end mark
-_LONGEST_TAIL = 1024
+# Markers of a JPEG that are followed by a segment, or end it; within compressed data, 00 and restarts follow an FF
+_JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
+_JPEG_START, _JPEG_END = b"\xd8", b"\xd9"
 
 
 class UnknownEncodingError(FrameError):
@@ -178,13 +179,16 @@ def decode_compressed_image(
     data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
     gain: AutomaticGain | None = None,
     timestamp_ns: int = 0,
+    stated: str = "",
 ) -> UInt8Image:
     """Turn the data of a `sensor_msgs/CompressedImage` (JPEG, PNG, ...) into an RGB image.
 
     Args:
-        data: the encoded file; its own signature tells the format.
+        data: the encoded file; its own signature tells the format. Bytes behind its end, which some cameras add to fill
+            their buffers, are passed over.
         gain: range of the stream's 16-bit images so far; None: each image is stretched for itself.
         timestamp_ns: time of the image, for `gain`.
+        stated: what the message calls the format.
 
     Returns:
         uint8 array (height, width, 3), RGB.
@@ -195,18 +199,21 @@ def decode_compressed_image(
     values = np.frombuffer(data, dtype=np.uint8)
     if values.size > LARGEST_FILE:
         raise FrameError(f"a compressed image of {values.size} bytes is refused; up to {LARGEST_FILE} are decoded")
-    broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format"
+    if "compressedDepth" in stated:
+        raise FrameError("compressedDepth images hold distances, not a picture; use the camera's image topic")
+    says = f"; the message calls it {stated[:60]!r}" if stated else ""
+    broken = f"the compressed image ({values.size} bytes) is broken or of an unknown format{says}"
     try:
-        with open_with_pillow(io.BytesIO(values.tobytes()), _FILE_FORMATS) as header:
+        file = values.tobytes()
+        with open_with_pillow(io.BytesIO(file), _FILE_FORMATS) as header:
             (width, height), name = header.size, header.format or ""
     except PIL.Image.DecompressionBombError as error:
         raise FrameError(f"the compressed image claims to be too large: {error}") from error
     except Exception as error:  # a damaged header surfaces as any of struct's, zlib's or Pillow's errors
         raise FrameError(broken) from error
     _check_size(width, height)
-    mark = _END_MARKS.get("JPEG" if name == "MPO" else name, b"")
     # some versions of OpenCV fill up what is missing of a cut-off file with grey, without a word
-    if mark not in values[-_LONGEST_TAIL:].tobytes():
+    if not _has_end(file, name):
         raise FrameError(f"{broken}: its end is missing")
     try:
         image = cv2.imdecode(values, cv2.IMREAD_UNCHANGED)
@@ -222,6 +229,39 @@ def open_with_pillow(file: Path | BinaryIO, formats: tuple[str, ...] | None = No
     patches = sys.modules.get("ultralytics.utils.patches")
     image: PIL.Image.Image = getattr(patches, "_image_open", PIL.Image.open)(file, formats=formats)
     return image
+
+
+def _has_end(file: bytes, name: str) -> bool:
+    """Whether an image file has its own end, whatever follows; True for formats that OpenCV refuses if they are cut."""
+    if name in ("JPEG", "MPO"):
+        return _jpeg_has_end(file)
+    if name == "PNG":
+        return _png_has_end(file)
+    if name == "WEBP":
+        return len(file) >= 8 + int.from_bytes(file[4:8], "little")
+    return True
+
+
+def _jpeg_has_end(file: bytes) -> bool:
+    """Follows the segments, so that the end of a thumbnail in one of them is not taken for the image's."""
+    position = 0
+    while (marker := _JPEG_MARKER.search(file, position)) is not None:
+        position = marker.end()
+        if marker[1] == _JPEG_END:
+            return True
+        if marker[1] != _JPEG_START:
+            position += int.from_bytes(file[position : position + 2], "big")
+    return False
+
+
+def _png_has_end(file: bytes) -> bool:
+    """Follows the chunks: length, name, content, checksum."""
+    position = 8
+    while position + 12 <= len(file):
+        if file[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int.from_bytes(file[position : position + 4], "big")
+    return False
 
 
 def from_opencv(image: Array, gain: AutomaticGain | None = None, timestamp_ns: int = 0) -> UInt8Image:

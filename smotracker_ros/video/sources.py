@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smotracker_ros.video.bags import BagSource, is_bag
+from smotracker_ros.video.bag_files import is_bag
+from smotracker_ros.video.bags import BagSource
 from smotracker_ros.video.base import DEFAULT_FPS, FrameSource, SourceError
 from smotracker_ros.video.image_files import IMAGE_SUFFIXES
 from smotracker_ros.video.image_folders import ImageFolderSource

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from smotracker_ros.code_version import code_checksum
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation import detection_cache
@@ -18,7 +19,6 @@ from smotracker_ros.evaluation.detection_cache import (
     LEAST_CONFIDENCE,
     CachedDetector,
     cached_detections,
-    code_checksum,
     content_checksum,
     default_cache,
 )

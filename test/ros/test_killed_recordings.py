@@ -19,6 +19,7 @@ from smotracker_ros.ros.images import to_image, to_nanoseconds, to_stamp
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 from smotracker_ros.video.bags import open_bag
+from smotracker_ros.video.message_types import typestore
 
 RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
 
@@ -45,7 +46,7 @@ def _stamps(bag: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     with open_bag(bag) as reader:
         for connection, _, raw in reader.messages():
-            message: Any = reader.deserialize(raw, connection.msgtype)
+            message: Any = typestore().deserialize_cdr(raw, connection.msgtype)
             found.setdefault(connection.topic, []).append(to_nanoseconds(message.header.stamp))
     return found
 

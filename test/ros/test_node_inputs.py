@@ -113,6 +113,29 @@ def test_cues_start_tracks_and_calibrated_cameras_give_bearings(node: Any) -> No
     assert (health["calibrated"], health["camera_info refused"], health["cues used"]) == ("True", "1", "1")
 
 
+def test_an_ideal_equidistant_lens_is_no_pinhole(node: Any) -> None:
+    node.camera_info.publish(_calibration(distortion_model="equidistant", d=[0.0] * 4))
+    node.client.spin_until(lambda: False, 0.3)
+    (track,) = _send(node, Frame(_frame(9, (78, 80)).image, START + 9 * STEP + 1, 0, "optical")).tracks
+    center = np.array([track.box.center.position.x - WIDTH / 2, track.box.center.position.y - HEIGHT / 2])
+    angle = np.linalg.norm(center) / 300
+    expected = [*(center / np.linalg.norm(center) * np.sin(angle)), np.cos(angle)]
+    assert np.allclose([track.bearing_x, track.bearing_y, track.bearing_z], expected, atol=1e-5)
+
+
+def test_a_camera_info_that_cannot_be_used_is_said_once(node: Any) -> None:
+    """Each kind of it: not with every message, and not again every half minute."""
+    refused = int(node.health()["camera_info refused"])
+    for _ in range(20):
+        for change in ({"k": [0.0] * 9}, {"distortion_model": "of a maker", "d": []}):
+            node.camera_info.publish(_calibration(**change))
+            node.client.spin_until(lambda: False, 0.02)
+    assert node.client.spin_until(lambda: int(node.health()["camera_info refused"]) == refused + 40, 10)
+    for text in ("the camera is not calibrated", "unknown distortion model 'of a maker'"):
+        assert node.process.output.count(text) == 1
+    node.camera_info.publish(_calibration())
+
+
 def test_hostile_cues_are_counted_and_tracking_goes_on(node: Any) -> None:
     refused = int(node.health()["cues refused"])
     boxes = [(np.nan, 0, 5, 5), (0, 0, np.inf, 5), (20, 20, 10, 30), (-1e30, -1e30, 1e30, 1e30), (900, 900, 910, 910)]

@@ -26,6 +26,7 @@ from smotracker_ros.ros.recorder import MAX_WAITING, Recorder
 from smotracker_ros.ros.recording import Recording
 from smotracker_ros.tracks import Tracks
 from smotracker_ros.video.bags import open_bag
+from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.pending import SinkError
 from smotracker_ros.video.sources import open_source
 
@@ -44,7 +45,12 @@ def _write(bag: BagRecorder, numbers: range) -> None:
 
 def _stamps(path: Path) -> list[int]:
     with open_bag(path) as reader:
-        return [to_nanoseconds(reader.deserialize(raw, c.msgtype).header.stamp) for c, _, raw in reader.messages()]
+        return [
+            to_nanoseconds(typestore().deserialize_cdr(raw, c.msgtype).header.stamp) for c, _, raw in reader.messages()
+        ]
+
+
+START = 1_700_000_000_000_000_000
 
 
 def _frame(number: int) -> tuple[Frame, Tracks]:
@@ -136,6 +142,20 @@ def test_a_video_that_cannot_be_written_does_not_end_the_rest(
     assert recording.failed == {"overlay.mp4"} and recording.frames == 150
     assert {path.name for path in tmp_path.iterdir()} == {"bag", "tracks.txt"}
     assert len(_stamps(tmp_path / "bag")) == 150
+
+
+@pytest.mark.parametrize("count", [4, 9, 30])
+@pytest.mark.parametrize("shift", [-39_960_000, 10_000_000_000])
+def test_the_first_two_stamps_alone_do_not_make_the_rate(tmp_path: Path, count: int, shift: int) -> None:
+    """The first image handed out just before the second, or long before it; also where the recording is short."""
+    with Recording(tmp_path, with_bag=False, overlay=True, fps=0.0) as recording:
+        for number in range(count):
+            frame, tracks = _frame(number)
+            early = shift if number == 0 else 0
+            recording.add(Frame(frame.image, START + frame.timestamp_ns - early, number), tracks)
+    source = open_source(tmp_path / "overlay.mp4")
+    assert source.fps == pytest.approx(25)
+    assert sum(1 for _ in source) == count
 
 
 def test_an_earlier_recording_is_moved_aside(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from smotracker_ros.video.bags import open_bag
-from smotracker_ros.video.cut_bags import is_cut_mcap
+from smotracker_ros.video.bags import BagSource, open_bag
+from smotracker_ros.video.mcap_storage import is_cut_mcap
 from smotracker_ros.video.message_types import typestore
 from smotracker_ros.video.sources import SourceError, open_source
 
@@ -90,7 +90,9 @@ def test_a_database_whose_writer_was_killed(make_bag: Maker, tmp_path: Path) -> 
         assert result.returncode == -signal.SIGKILL
         (path / "metadata.yaml").unlink()
         assert any(item.name != file.name for item in path.iterdir()), "the journal of the killed writer"
-        assert len(list(open_source(path))) == 12, mode
+        source = open_source(path)
+        assert isinstance(source, BagSource)
+        assert len(list(source.images())) == 12, mode
 
 
 def test_a_file_that_was_killed_at_once(tmp_path: Path) -> None:

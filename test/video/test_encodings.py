@@ -198,6 +198,62 @@ def test_every_cut_of_a_compressed_image_is_refused(suffix: str) -> None:
     np.testing.assert_array_equal(decode_compressed_image(padded), decode_compressed_image(data))
 
 
+FORMATS = {
+    "jpeg": (".jpg", []),
+    "progressive jpeg": (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+    "jpeg with restarts": (".jpg", [cv2.IMWRITE_JPEG_RST_INTERVAL, 1]),
+    "png": (".png", []),
+    "webp": (".webp", []),
+    "bmp": (".bmp", []),
+    "tiff": (".tiff", []),
+}
+
+
+def _encoded(name: str, size: int = 60) -> bytes:
+    suffix, options = FORMATS[name]
+    noise = np.random.default_rng(0).integers(0, 255, (size, size + 10, 3), np.uint8)
+    return bytes(cv2.imencode(suffix, noise, options)[1].tobytes())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_follows_an_image_in_its_buffer_is_passed_over(name: str) -> None:
+    """Cameras pad to the size of their buffers, or add data of their own."""
+    data = _encoded(name)
+    expected = decode_compressed_image(data)
+    noise = np.random.default_rng(1).bytes(5000)
+    for tail in (bytes(1), bytes(1000), bytes(4096), bytes(2_000_000), b"\xff" * 70_000, noise, _encoded(name, 20)):
+        np.testing.assert_array_equal(decode_compressed_image(data + tail), expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_padding_does_not_hide_that_an_image_was_cut_off(name: str) -> None:
+    data = _encoded(name)
+    for length in range(20, len(data) - 12, len(data) // 23):
+        for tail in (b"", bytes(100), b"\xff" * 5000):
+            if name in ("bmp", "tiff", "webp") and len(tail) > 12:
+                continue  # what is missing of these is replaced by the padding: nothing tells it from an image
+            with pytest.raises(FrameError):
+                decode_compressed_image(data[:length] + tail)
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image() -> None:
+    """As cameras write it into an EXIF segment."""
+    data, thumbnail = _encoded("jpeg"), _encoded("jpeg", 16)
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 8) + b"Exif\x00\x00" + thumbnail
+    whole = data[:2] + segment + data[2:]
+    np.testing.assert_array_equal(decode_compressed_image(whole), decode_compressed_image(data))
+    for length in range(len(segment) + 4, len(whole) - 2, 97):
+        with pytest.raises(FrameError, match="broken"):
+            decode_compressed_image(whole[:length] + bytes(3000))
+
+
+def test_a_format_that_is_none_is_named() -> None:
+    with pytest.raises(FrameError, match="the message calls it 'h264'"):
+        decode_compressed_image(b"\x00\x00\x00\x01\x67" * 100, stated="h264")
+    with pytest.raises(FrameError, match="compressedDepth images hold distances"):
+        decode_compressed_image(bytes(12) + _encoded("png"), stated="16UC1; compressedDepth png")
+
+
 def test_a_small_file_cannot_ask_for_gigabytes() -> None:
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     chunks = b"".join(
