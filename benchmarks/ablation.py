@@ -79,7 +79,7 @@ def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
 
 # Parts that no setting switches off
 PARTS: dict[str, tuple[Any, str, Any]] = {
-    "no camera motion": (CameraMotion, "update", lambda self, image: STILL),
+    "no camera motion": (CameraMotion, "update", lambda self, image, seconds: STILL),
     "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
     "what is not CONFIRMED may have another's mask": (Rivals, "judge", lambda self, targets, masklets, gliding: set()),
     "masks taken however poorly rated": (Target, "owns", lambda self, box, predicted_iou: self.agrees(box) > 0),

@@ -15,7 +15,7 @@ from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
-STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image: STILL)
+STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds: STILL)
 NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, settings, image: None)
 
 

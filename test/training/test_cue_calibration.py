@@ -57,4 +57,4 @@ def test_the_command_fits_every_cue_or_says_what_is_missing(scenes: Path, tmp_pa
     curves = json.loads(output.read_text())
     assert set(curves) == {cue.name for cue in CUES} and curves["iou"]["slope"] > 0
     wrong = CliRunner().invoke(app, ["cues", "--data", str(scenes), "--sequences", "nothing"])
-    assert wrong.exit_code == 2 and "no sequence nothing" in wrong.output.replace("\n", " ")
+    assert wrong.exit_code == 2 and "no sequence nothing" in " ".join(wrong.output.replace("│", " ").split())
