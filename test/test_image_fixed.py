@@ -46,7 +46,7 @@ def test_text_is_fixed_within_a_second_of_a_pan_and_the_scene_is_not() -> None:
     assert background.burnt_in(np.concatenate([TEXT, SCENE])).tolist() == [True, False]
 
 
-@pytest.mark.xfail(reason="not solved yet: see the model card's limits", strict=False)
+@pytest.mark.xfail(reason="not solved yet: see the model card's limits", strict=True)
 def test_text_is_fixed_where_its_digits_change() -> None:
     background, world = Background(), _world()
     frames = [_frame(world, 100 + 4 * index, index, f"AZ {(7919 * index) % 1000:03d}") for index in range(40)]
@@ -74,7 +74,7 @@ def test_a_target_that_a_pan_keeps_centred_is_not_fixed(wobble: float) -> None:
     assert not background.burnt_in(np.float32([[232, 172, 248, 188]])).any()
 
 
-@pytest.mark.xfail(reason="not solved yet: see the model card's limits", strict=False)
+@pytest.mark.xfail(reason="not solved yet: see the model card's limits", strict=True)
 def test_a_target_behind_a_reticle_is_not_fixed_and_the_reticle_is() -> None:
     background, world, generator = Background(), _world(), np.random.default_rng(1)
     for index in range(60):
