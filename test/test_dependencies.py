@@ -22,6 +22,7 @@ ROS = re.compile(
 # Which extra an import may need: only in these files, or behind a message that names the extra
 EXTRAS = {
     "evaluation": ("smotracker_ros/evaluation/", "benchmarks/", "test/"),
+    "training": ("smotracker_ros/training/", "test/"),
     "cluster": ("smotracker_ros/evaluation/commands.py", "test/"),
     "open-vocabulary": ("smotracker_ros/detection/grounding_dino.py", "test/"),
     "export": (

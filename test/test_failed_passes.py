@@ -30,7 +30,7 @@ from smotracker_ros.geometry import box_centers
 from smotracker_ros.offline.snapshot import Run
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.tracks import Tracks, TrackState
-from smotracker_ros.training.scenes import SceneSettings, render_scene
+from smotracker_ros.training.scenes import SceneFrame, SceneSettings, render_scene
 
 PARTS = (ImageEncoder, MemoryAttention, PromptEncoder, MaskDecoder, MemoryEncoder, DetectionModel)
 STEP_NS = 33_333_333
@@ -39,12 +39,22 @@ FRAMES, STRIDE = (200, 1) if EVERY_CALL else (60, 23)
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[Frame]:
+def scene() -> list[SceneFrame]:
     settings = SceneSettings(
         256, 192, 200, 30.0, 3, "static", "infrared", sizes=(8.0, 16.0), contrasts=(80.0, 150.0), compression=0.0
     )
-    scene = itertools.islice(render_scene(settings, 1), FRAMES)
+    return list(itertools.islice(render_scene(settings, 1), FRAMES))
+
+
+@pytest.fixture(scope="module")
+def frames(scene: list[SceneFrame]) -> list[Frame]:
     return [Frame(item.image, index * STEP_NS, index, "camera") for index, item in enumerate(scene)]
+
+
+def on_targets(places: dict[int, np.ndarray], truth: SceneFrame) -> dict[int, np.ndarray]:
+    """Those of the places that lie on a target: what was taken for one has no place that it must keep."""
+    targets = box_centers(truth.boxes)
+    return {key: place for key, place in places.items() if (np.linalg.norm(targets - place, axis=1) < 4).any()}
 
 
 @contextmanager
@@ -84,7 +94,7 @@ def seen(tracks: Tracks) -> dict[int, np.ndarray]:
     return {track.id: box_centers(track.box)[0] for track in tracks.reported}
 
 
-def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame]) -> None:
+def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], scene: list[SceneFrame]) -> None:
     run = Run(build_tracker(load_settings()))
     snapshots: list[bytes] = []
     calls: list[tuple[int, int, type]] = []
@@ -112,22 +122,23 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame]) -> 
             after = run.tracker.update(frame)
             where = f"frame {frame.index} after {part.__name__} has failed on {index}"
             assert set(before) <= {track.id for track in after}, where
-            for identity, center in seen(after).items():
-                if identity in seen(answers[frame.index]):
+            found = seen(after)
+            for identity, center in on_targets(seen(answers[frame.index]), scene[frame.index]).items():
+                if identity in found:
                     compared += 1
-                    near += bool(np.linalg.norm(center - seen(answers[frame.index])[identity]) < 4)
-    assert near >= 0.9 * compared > len(chosen)
+                    near += bool(np.linalg.norm(found[identity] - center) < 4)
+    assert near >= 0.98 * compared > len(chosen)
     if EVERY_CALL:
         print(f"{len(chosen)} calls failed, one at a time; {near} of {compared} places within 4 pixels")
 
 
-def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame]) -> None:
+def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame], scene: list[SceneFrame]) -> None:
     settings = load_settings(overrides={"clip_length": 4})
     calm, troubled = build_tracker(settings), build_tracker(settings)
     failures: list[type] = []
     common = everything = 0
     for frame in frames:
-        expected = seen(calm.update(frame))
+        expected = on_targets(seen(calm.update(frame)), scene[frame.index])
         with failing(0, PARTS[len(failures) % len(PARTS)]) if frame.index % 3 else nullcontext():
             try:
                 found = seen(troubled.update(frame))
@@ -137,7 +148,7 @@ def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame]
         everything += len(expected)
         common += sum(min((np.linalg.norm(c - e) for c in found.values()), default=99) < 4 for e in expected.values())
     assert len(failures) >= FRAMES // 5 and set(failures) == set(PARTS)
-    assert common >= 0.7 * everything > 0
+    assert common >= 0.8 * everything > 0
 
 
 def test_a_detector_pass_that_fails_is_made_up_for_on_the_next_frame(frames: list[Frame]) -> None:

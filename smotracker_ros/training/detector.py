@@ -71,10 +71,8 @@ def train_detector(
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     import torch
     from ultralytics import YOLO
-    from ultralytics import settings as ultralytics_settings
 
     crops, training = crops or CropSettings(), training or DetectorTraining()
-    ultralytics_settings.update({"sync": False})
     output = output.resolve()
     finder = None if training.hard_negatives is None else _finder(training.hard_negatives)
     count = write_crops(read_clips(data), output / "crops", crops, finder)

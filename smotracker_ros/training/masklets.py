@@ -20,6 +20,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from smotracker_ros.global_state import denormals_flushed, threads
 from smotracker_ros.masklets.checkpoints import NANO_CONFIG, instantiate_config, read_checkpoint
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork, Memories
 from smotracker_ros.training.masklet_samples import SequenceStream
@@ -219,9 +220,15 @@ def train_masklets(
     training = training or MaskletTraining()
     output.mkdir(parents=True, exist_ok=True)
     write_track_crops(data, output / "tracks", training.scenes)
+    with threads(training.threads), denormals_flushed():
+        result = _optimize(output, training, start, minutes)
+    (output / "training.json").write_text(json.dumps(asdict(training), indent=1))
+    return result
+
+
+def _optimize(output: Path, training: MaskletTraining, start: Path | None, minutes: float) -> Path:
+    """The steps of :func:`train_masklets`, once its tracks are cut; returns the path of the averaged weights."""
     torch.manual_seed(training.seed)
-    torch.set_num_threads(training.threads)
-    torch.set_flush_denormal(True)
     model = instantiate_config(NANO_CONFIG)
     if start is not None:
         model.load_state_dict({k: v.float() for k, v in read_checkpoint(start)["model"].items()})
@@ -283,5 +290,4 @@ def train_masklets(
                 torch.save({**state, "step": step, "seconds": seconds}, resumable.with_suffix(".tmp"))
                 resumable.with_suffix(".tmp").replace(resumable)
                 _export(model, average, result, {"step": step, "seconds": int(seconds)})
-    (output / "training.json").write_text(json.dumps(asdict(training), indent=1))
     return result

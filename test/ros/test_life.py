@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -203,8 +204,11 @@ def test_a_running_node_ends_in_order(client: Any, start: Callable[..., Any], nu
 
 
 @pytest.mark.parametrize("kind", ["recorder", "player"])
-def test_helpers_are_interrupted_while_they_load(start: Callable[..., Any], kind: str) -> None:
-    process = start(kind)
+def test_helpers_are_interrupted_while_they_load(start: Callable[..., Any], kind: str, tmp_path: Path) -> None:
+    given = {"recorder": f"output:={tmp_path / 'recording'}", "player": f"source:={tmp_path}"}
+    # a source that is not there would end the player by itself
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((64, 64), np.uint8))
+    process = start(kind, "-p", given[kind], *(("-p", "loop:=true") if kind == "player" else ()))
     time.sleep(0.7)
     process.interrupt()
     assert process.wait() == 0, process.output
