@@ -45,7 +45,9 @@ def _finder(weights: Path) -> Finder:
     detector = YoloDetector(weights)
 
     def find(image: UInt8Image) -> FloatArray:
-        return detector.detect(Frame(image, 0, 0), _FALSE_CONFIDENCE).boxes
+        # a crop is seen as large as it is, as in training; a whole frame as in use
+        longer = max(image.shape[:2])
+        return detector.detect(Frame(image, 0, 0), _FALSE_CONFIDENCE, longer if longer < 320 else 0).boxes
 
     return find
 

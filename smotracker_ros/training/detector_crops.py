@@ -21,6 +21,7 @@ from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_overlap
 from smotracker_ros.motion import CameraMotion
 from smotracker_ros.training.backgrounds import make_background
 from smotracker_ros.training.clips import Clip
+from smotracker_ros.training.grounds import draw_ground
 from smotracker_ros.training.motion_crops import Crop, Flight, Matrix, Moments, Shares, make_crop
 from smotracker_ros.training.sprites import CutOut, Silhouette, cut_out
 from smotracker_ros.training.targets import random_look
@@ -28,6 +29,8 @@ from smotracker_ros.training.tight_labels import TightLabels, tighten
 
 # Boxes that an earlier detector finds in a motion stack, float32 (N, 4), xyxy pixels, by falling confidence
 Finder = Callable[[UInt8Image], FloatArray]
+# A picture of what is there at a time in seconds, grey uint8 (height, width)
+Scenery = Callable[[float], UInt8Image]
 
 # Every so many used frames are searched for false boxes, of which so many become crops
 _MINING_STEP = 2
@@ -36,6 +39,10 @@ _MOST_FALSE_BOXES = 2
 _CUT_OUTS = 12
 # Crops of one rendered background
 _VIEWS = 6
+# Share of the rendered backgrounds that are nothing but ground
+_GROUND_SHARE = 0.4
+# So many empty views of rendered backgrounds are searched for false boxes, per crop of such a background
+_SEARCHED = 2
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,8 @@ class _Writer:
         first, second = self._settings.ages
         return 0.0, first * factor, second * factor
 
-    def write(self, moments: Moments, name: str, put_in: bool = True) -> None:
-        """Make and write one crop."""
+    def write(self, moments: Moments, name: str, put_in: bool = True, finder: Finder | None = None) -> bool:
+        """Make one crop and write it, with a finder only if that finds something in it; returns whether it did."""
         settings, generator = self._settings, self.generator
         flights = []
         if put_in and generator.random() < settings.put_in_share:
@@ -123,7 +130,10 @@ class _Writer:
             for _ in range(int(generator.integers(1, 4))):
                 flights.append(draw_flight(sprites, settings.side, moments.infrared, generator))
         crop = make_crop(moments, flights, settings.side, settings.shares, generator)
-        self._save(crop, name)
+        wanted = finder is None or len(finder(crop.image)) > 0
+        if wanted:
+            self._save(crop, name)
+        return wanted
 
     def _save(self, crop: Crop, name: str) -> None:
         # OpenCV writes BGR, so that the newest picture is the red channel
@@ -238,6 +248,11 @@ def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, find
     rendered = progress(range(settings.rendered), description="rendering crops")
     for number, moments in zip(rendered, _rendered(settings, writer), strict=False):
         writer.write(moments, f"rendered_{number:05d}")
+    searched = range(_SEARCHED * settings.rendered if finder else 0)
+    for number, moments in zip(
+        progress(searched, description="searching false boxes"), _rendered(settings, writer), strict=False
+    ):
+        false_boxes += writer.write(moments, f"rendered_false_{number:05d}", put_in=False, finder=finder)
     cut_outs = sum(len(items) for items in sprites.values())
     facts = {"crops": writer.count, "false_boxes": false_boxes, "cut_outs": cut_outs, **asdict(settings)}
     done.write_text(json.dumps(facts))
@@ -274,21 +289,34 @@ def _write_clip(writer: _Writer, clip: Clip, settings: CropSettings, finder: Fin
     return false_boxes
 
 
+def _still_ground(width: int, height: int, infrared: bool, generator: np.random.Generator) -> Scenery:
+    picture = draw_ground(width, height, generator)
+    return lambda seconds: picture
+
+
+def _drifting_clouds(width: int, height: int, infrared: bool, generator: np.random.Generator) -> Scenery:
+    background = make_background((width, height), height, 60, infrared, generator)
+
+    def see(seconds: float) -> UInt8Image:
+        image = background.view(np.eye(3)[:2], round(seconds * 30), width, height)[0]
+        return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+    return see
+
+
 def _rendered(settings: CropSettings, writer: _Writer) -> Iterator[Moments]:
-    """Views of rendered backgrounds: sky, clouds, ground, trees, buildings, masts."""
+    """Views of rendered backgrounds: sky, clouds, trees, buildings, masts; or nothing but ground."""
     generator = writer.generator
     while True:
         infrared = bool(generator.random() < 0.5)
         height = int(generator.integers(256, 720))
         width = round(height * 1.25)
-        background = make_background((width, height), height, 60, infrared, generator)
+        ground = generator.random() < _GROUND_SHARE
+        look = _still_ground if ground else _drifting_clouds
+        seen = look(width, height, infrared, generator)
         for _ in range(_VIEWS):
             ages = writer.ages()
-            pictures = []
-            for age in ages:
-                image = background.view(np.eye(3)[:2], round((max(ages) - age) * 30), width, height)[0]
-                grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-                pictures.append(np.asarray(grey, dtype=np.uint8))
+            pictures = [seen(max(ages) - age) for age in ages]
             scale = _log_uniform((0.5, 1.6), generator)
             center = generator.uniform(0, 1, 2) * (width, height)
             matrix = _crop_matrix(center, scale, (height, width), settings.side)

@@ -63,6 +63,7 @@ class Shares:
         burnt_in: text and reticles.
         faulty: dead pixels or dirt.
         rippling: textures move by themselves, as waves and leaves do.
+        parallax: things at other distances move against what the camera's motion was estimated from.
         look: the sensor has a look of its own (:mod:`smotracker_ros.training.sensor_looks`).
     """
 
@@ -71,6 +72,7 @@ class Shares:
     burnt_in: float = 0.3
     faulty: float = 0.12
     rippling: float = 0.12
+    parallax: float = 0.5
     look: float = 0.85
 
 
@@ -125,6 +127,8 @@ def make_crop(
         pictures.append(cut(picture, motion @ matrix, side))
     if generator.random() < shares.rippling:
         pictures[1:] = [_ripple(picture, generator) for picture in pictures[1:]]
+    if moving and generator.random() < shares.parallax:
+        pictures = _parallax(pictures, moments.ages, generator)
     boxes, class_ids = moments.boxes, moments.class_ids
     for flight in flights:
         added = _fly(pictures, camera, moments.ages, flight, boxes)
@@ -233,6 +237,24 @@ def _ripple(picture: FloatArray, generator: np.random.Generator) -> FloatArray:
         for grid in np.indices(picture.shape, dtype=np.float32)
     )
     return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _parallax(
+    pictures: Sequence[FloatArray], ages: Sequence[float], generator: np.random.Generator
+) -> list[FloatArray]:
+    """Older pictures displaced by a field that is smooth in space and steady in time."""
+    side = pictures[0].shape[0]
+    cell, speed = float(generator.uniform(0.3, 1.5)) * side, float(np.exp(generator.uniform(0, np.log(20))))
+    direction = generator.normal(0, 1, 2)
+    nearness = fractal_noise(side, side, cell, 2, generator) * np.float32(speed)
+    grids = np.indices(pictures[0].shape, dtype=np.float32)
+    moved = [pictures[0]]
+    for picture, age in zip(pictures[1:], ages[1:], strict=True):
+        rows, columns = (
+            grid + nearness * np.float32(share * age) for grid, share in zip(grids, direction, strict=True)
+        )
+        moved.append(np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)))
+    return moved
 
 
 def _fly(
