@@ -21,18 +21,18 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from smotracker_ros import tracker as tracker_module
-from smotracker_ros.association.cues import CUES, Cue, Side
-from smotracker_ros.association.resolve import Association, associate
-from smotracker_ros.crossings import Crossings
-from smotracker_ros.evaluation.commands import track_all
+from smotracker_ros.commands.evaluation import track_all
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation.comparison import Plan
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
-from smotracker_ros.geometry import FloatArray
-from smotracker_ros.motion import STILL, CameraMotion
-from smotracker_ros.rivals import Rivals
-from smotracker_ros.target import Target
+from smotracker_ros.tracking import tracker as tracker_module
+from smotracker_ros.tracking.association import Association, associate
+from smotracker_ros.tracking.camera_motion import STILL, CameraMotion
+from smotracker_ros.tracking.costs import CUES, Cue, Side
+from smotracker_ros.tracking.crossings import Crossings
+from smotracker_ros.tracking.rivals import Rivals
+from smotracker_ros.tracking.target import Target
 
 COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP")
 SETTINGS: dict[str, dict[str, Any]] = {

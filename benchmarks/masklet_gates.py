@@ -23,15 +23,15 @@ import torch
 import typer
 from rich.progress import track as progress
 
-from smotracker_ros.crossings import Crossings
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
-from smotracker_ros.motion import CameraMotion
 from smotracker_ros.presets import build_network, load_settings
-from smotracker_ros.target import Target, box_margins
+from smotracker_ros.tracking.camera_motion import CameraMotion
+from smotracker_ros.tracking.crossings import Crossings
+from smotracker_ros.tracking.target import Target, box_margins
 from smotracker_ros.training.clips import Clip, read_clip
 
 # A target of fewer pixels is not prompted

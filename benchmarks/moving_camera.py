@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
-from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_overlap
-from smotracker_ros.motion import CameraMotion
+from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.geometry import FloatArray, as_boxes, pairwise_overlap
 from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.tracking.camera_motion import CameraMotion
 from smotracker_ros.training.clips import Clip, read_clip
 
 # Pixels on each side into which the window moves

@@ -20,9 +20,9 @@ import numpy as np
 import typer
 from rich.progress import track as progress
 
+from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.frames import UInt8Image
 
 # (mirrored, backwards) by name of the data set
 TURNS = {"mirrored": (True, False), "backwards": (False, True), "mirrored_backwards": (True, True)}

@@ -19,6 +19,7 @@ import typer
 from rich.progress import track
 from scipy.optimize import linear_sum_assignment
 
+from smotracker_ros.core.geometry import FloatArray, box_centers, box_sizes
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation.datasets import read_dataset
@@ -38,7 +39,6 @@ from smotracker_ros.evaluation.metrics import (
 )
 from smotracker_ros.evaluation.peers import PEERS, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence, GroundTruth
-from smotracker_ros.geometry import FloatArray, box_centers, box_sizes
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Propagator

@@ -12,6 +12,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from smotracker_ros.core.topics import camera_info_topic, transport_topic
 from smotracker_ros.ros.launching import (
     PATIENCE,
     LaunchError,
@@ -23,7 +24,6 @@ from smotracker_ros.ros.launching import (
     profile_environment,
     replay_watch,
 )
-from smotracker_ros.topics import camera_info_topic, transport_topic
 
 CONFIG = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config"])
 ARGUMENTS = (

@@ -9,6 +9,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from smotracker_ros.core.topics import camera_info_topic
 from smotracker_ros.ros.launching import (
     PATIENCE,
     check_arguments,
@@ -18,7 +19,6 @@ from smotracker_ros.ros.launching import (
     number,
     profile_environment,
 )
-from smotracker_ros.topics import camera_info_topic
 
 CONFIG = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config"])
 ARGUMENTS = (

@@ -4,9 +4,37 @@ The tracker itself (everything outside :mod:`smotracker_ros.ros`) knows nothing 
 """
 
 import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smotracker_ros.core.frames import Frame
+    from smotracker_ros.core.settings import TrackerSettings
+    from smotracker_ros.core.tracks import Track, Tracks
+    from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.tracking.tracker import SmoTracker
 
 # In a colcon workspace the generated messages (`smotracker_ros.msg`) live in the install space while tests may run
 # against the source tree: both folders together form this package.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 __version__ = "0.1.0"
+
+__all__ = ["Frame", "SmoTracker", "Track", "TrackerSettings", "Tracks", "build_tracker", "load_settings"]
+
+_HOMES = {
+    "Frame": "core.frames",
+    "SmoTracker": "tracking.tracker",
+    "Track": "core.tracks",
+    "TrackerSettings": "core.settings",
+    "Tracks": "core.tracks",
+    "build_tracker": "presets",
+    "load_settings": "presets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch takes seconds, which `smotracker --help` does not need."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

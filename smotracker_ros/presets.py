@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.geometry import as_boxes
+from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import Detector
-from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import as_boxes
-from smotracker_ros.settings import SettingsError, TrackerSettings
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.weight_files import check_trust, find_weights
+from smotracker_ros.models.hardware import HardwareError, choose_device, choose_precision
+from smotracker_ros.models.weight_files import check_trust, find_weights
+from smotracker_ros.tracking.tracker import SmoTracker
 
 if TYPE_CHECKING:
     from smotracker_ros.masklets.model import MaskletNetwork
@@ -76,8 +78,17 @@ def build_detector(settings: TrackerSettings) -> Detector:
     return detector
 
 
+@contextlib.contextmanager
+def _hardware_checked() -> Iterator[None]:
+    """A device or a number format that this machine lacks is a setting that cannot be met."""
+    try:
+        yield
+    except HardwareError as error:
+        raise SettingsError(str(error)) from error
+
+
+@_hardware_checked()
 def _load_detector(settings: TrackerSettings) -> Detector:
-    from smotracker_ros.hardware import choose_device, choose_precision
 
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
@@ -132,6 +143,7 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
     return SmoTracker(detector, propagator, settings)
 
 
+@_hardware_checked()
 def build_network(settings: TrackerSettings) -> MaskletNetwork:
     """Load the SAM2 model that the settings name.
 
@@ -140,7 +152,6 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
         SettingsError: if the device does not exist, or computes badly in the precision.
         ExportError: if the runtime cannot run it.
     """
-    from smotracker_ros.hardware import choose_device, choose_precision
     from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
     from smotracker_ros.masklets.checkpoints import load_network
 

@@ -21,14 +21,14 @@ ROS = re.compile(
 )
 # Which extra an import may need: only in these files, or behind a message that names the extra
 EXTRAS = {
-    "evaluation": ("smotracker_ros/evaluation/", "benchmarks/", "test/"),
+    "evaluation": ("smotracker_ros/evaluation/", "smotracker_ros/commands/evaluation.py", "benchmarks/", "test/"),
     "training": ("smotracker_ros/training/", "test/"),
-    "cluster": ("smotracker_ros/evaluation/commands.py", "test/"),
+    "cluster": ("smotracker_ros/commands/evaluation.py", "test/"),
     "open-vocabulary": ("smotracker_ros/detection/grounding_dino.py", "test/"),
     "export": (
-        "smotracker_ros/exports.py",
+        "smotracker_ros/models/exports.py",
         "smotracker_ros/masklets/exported.py",
-        "smotracker_ros/export_command.py",
+        "smotracker_ros/commands/export.py",
         "test/",
     ),
     "development": ("test/",),

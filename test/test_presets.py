@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import MaskPatch
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.core.tracks import TrackState
+from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
-from smotracker_ros.settings import SettingsError
-from smotracker_ros.target import Target
-from smotracker_ros.tracks import TrackState
-from smotracker_ros.weight_files import EMBEDDED_FOLDER
+from smotracker_ros.tracking.target import Target
 
 LATE = 20
 

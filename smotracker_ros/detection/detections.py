@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes
 
 
 class DetectorError(RuntimeError):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import as_boxes
+from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.detection.detections import Detections, DetectorError
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import as_boxes
-from smotracker_ros.prompts import prompt_phrases
 
 # Queries overlap where phrases do: two on one target are one target
 _DUPLICATE_IOU = 0.5

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector
-from smotracker_ros.frames import Frame, UInt8Image
 
 Matrix = npt.NDArray[np.float64]
 

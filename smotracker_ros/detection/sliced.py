@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, pairwise_overlap
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, pairwise_overlap
 
 # A box that ends within so many pixels of a slice's inner edge may go on beyond it
 _EDGE = 2.0

@@ -13,11 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import as_boxes
+from smotracker_ros.core.global_state import global_state_kept
 from smotracker_ros.detection.detections import Detections, DetectorError
-from smotracker_ros.exports import exported, exports_folder, openvino_in_float32, require, signal_stack_kept
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import as_boxes
-from smotracker_ros.global_state import global_state_kept
+from smotracker_ros.models.exports import exported, exports_folder, openvino_in_float32, require, signal_stack_kept
+from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 
 with global_state_kept():
     # before ultralytics is imported: it would look for a network, send statistics and install packages by itself
@@ -25,7 +26,7 @@ with global_state_kept():
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     from ultralytics import YOLO
 
-EMBEDDED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "yolov10n_small_targets.pt"
+EMBEDDED_WEIGHTS = EMBEDDED_FOLDER / "yolov10n_small_targets.pt"
 
 # Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
 _DUPLICATE_IOU = 0.4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes
 from smotracker_ros.masklets.propagator import Propagator
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.video.base import FrameSource, SourceError
-from smotracker_ros.video.image_folders import ImageFolderSource, file_numbers
+from smotracker_ros.io.base import FrameSource, SourceError
+from smotracker_ros.io.image_folders import ImageFolderSource, file_numbers
 
 # Frames by which the length that a video states may be wrong
 _SLACK = 2

@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 
 import smotracker_ros
-from smotracker_ros.code_version import TRACKING_CODE, code_checksum
+from smotracker_ros.core.code_version import TRACKING_CODE, code_checksum
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.global_state import quiet, threads
+from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.detection import Detections, Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
@@ -39,19 +42,16 @@ from smotracker_ros.evaluation.newcomers import newcomers, summarise
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.frames import Frame
-from smotracker_ros.global_state import quiet, threads
-from smotracker_ros.hardware import choose_device
+from smotracker_ros.io.base import SourceError
+from smotracker_ros.io.pending import pending_path
+from smotracker_ros.io.stream import StreamRules
 from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.models.hardware import choose_device
 from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
-from smotracker_ros.settings import TrackerSettings
-from smotracker_ros.stream import StreamRules
-from smotracker_ros.video.base import SourceError
-from smotracker_ros.video.pending import pending_path
 
 _logger = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
 
 _PEERS_CODE = (
     *(f"evaluation/{name}.py" for name in ("peers", "peer_process", "appearance", "topictrack")),
-    "association/*.py",
+    *(f"tracking/{name}.py" for name in ("association", "costs")),
     "detection/*.py",
     # what SAM2's features are made by
     *(f"masklets/{name}.py" for name in ("model", "views", "windows")),

@@ -14,8 +14,8 @@ import numpy as np
 
 from smotracker_ros.evaluation.mot_labels import mot_sequence
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence, GroundTruth
-from smotracker_ros.video.image_folders import image_files
-from smotracker_ros.video.mot_text import MotTextError, Rows, read_rows, read_seqinfo, read_text
+from smotracker_ros.io.image_folders import image_files
+from smotracker_ros.io.mot_text import MotTextError, Rows, read_rows, read_seqinfo, read_text
 
 __all__ = ["LAYOUTS", "DatasetError", "read_dataset"]
 

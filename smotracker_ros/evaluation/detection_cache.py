@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from smotracker_ros.code_version import code_checksum
+from smotracker_ros.core.code_version import code_checksum
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.frames import Frame
-from smotracker_ros.motion import CameraMotion
-from smotracker_ros.video.pending import pending_path
+from smotracker_ros.io.pending import pending_path
+from smotracker_ros.tracking.camera_motion import CameraMotion
 
 # Detections below this confidence are of no use to any tracker
 LEAST_CONFIDENCE = 0.02
 
-FRAMES_CODE = ("frames.py", "video/*.py", "evaluation/sequences.py")
+FRAMES_CODE = ("core/frames.py", "io/*.py", "evaluation/sequences.py")
 """The code that makes frames and numbers them."""
 
 _logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def cached_detections(
         SinkError: if the cache cannot be written.
     """
     video = content_checksum(sequence.video)
-    code = code_checksum("detection/*.py", "motion.py", *FRAMES_CODE)
+    code = code_checksum("detection/*.py", "tracking/camera_motion.py", *FRAMES_CODE)
     key = json.dumps([detector.name, image_size, video, sequence.length, variant, code])
     path = cache / f"{sequence.name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
     if path.is_file():

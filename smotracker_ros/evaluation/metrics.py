@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from smotracker_ros.core.geometry import FloatArray, as_boxes, small_target_similarity
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
-from smotracker_ros.geometry import FloatArray, as_boxes, small_target_similarity
-from smotracker_ros.video.mot_text import MotTextError, read_rows
+from smotracker_ros.io.mot_text import MotTextError, read_rows
 
 with contextlib.redirect_stdout(io.StringIO()):
     from trackeval.datasets._base_dataset import _BaseDataset
@@ -81,7 +81,7 @@ def read_tracks(path: Path) -> TrackRows:
 
 
 def track_lines(rows: TrackRows) -> Iterator[str]:
-    """The MOT text of :class:`smotracker_ros.video.sinks.MotWriter`."""
+    """The MOT text of :class:`smotracker_ros.io.sinks.MotWriter`."""
     for frame, identity, box, score, class_id in zip(
         rows.frames, rows.ids, rows.boxes, rows.scores, rows.class_ids, strict=True
     ):

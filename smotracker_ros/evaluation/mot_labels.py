@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence, GroundTruth
-from smotracker_ros.video.mot_text import MotTextError, Rows, read_rows, read_seqinfo
+from smotracker_ros.io.mot_text import MotTextError, Rows, read_rows, read_seqinfo
 
 # frame, id, x, y, w, h, flag, class
 _COLUMNS, _ALL_COLUMNS = 6, 8

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smotracker_ros.core.geometry import pairwise_iou
 from smotracker_ros.evaluation.metrics import TrackRows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.geometry import pairwise_iou
 
 # A target is late if it is first seen so many frames after its shot's first target
 _LATE_FRAMES = 10

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation import peer_process
 from smotracker_ros.evaluation.detection_cache import default_cache
-from smotracker_ros.geometry import FloatArray
 
 # Packages, installed without their dependencies: those that are missing are named, the others are of this environment
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {

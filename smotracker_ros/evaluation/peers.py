@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes
 from smotracker_ros.detection import Detections
 from smotracker_ros.evaluation.detection_cache import LEAST_CONFIDENCE
 from smotracker_ros.evaluation.metrics import TrackRows
 from smotracker_ros.evaluation.peer_environment import EnvironmentUnavailableError, PeerProcess
 from smotracker_ros.evaluation.topictrack import TopicTrack
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes
 
 
 class PeerUnavailableError(RuntimeError):

@@ -15,12 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import pairwise_iou
 from smotracker_ros.evaluation.metrics import TrackRows, read_tracks
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import pairwise_iou
-from smotracker_ros.video.overlay import track_color
-from smotracker_ros.video.pending import pending_path
+from smotracker_ros.io.overlay import track_color
+from smotracker_ros.io.pending import pending_path
 
 TABLE_COLUMNS = (
     "HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP", "Frag", "cpu_ms_per_frame",

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_sizes
-from smotracker_ros.video.sources import FrameSource, open_source
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_sizes
+from smotracker_ros.io.sources import FrameSource, open_source
 
 # Truth boxes with a shorter side, in pixels, are ignored: they cannot be told from noise
 LEAST_SIDE = 3.0

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smotracker_ros.association.cues import Side, appearance_cost, overlap_cost
-from smotracker_ros.association.resolve import propose
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
 from smotracker_ros.detection import Detections
 from smotracker_ros.evaluation.metrics import TrackRows
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.tracking.association import propose
+from smotracker_ros.tracking.costs import Side, appearance_cost, overlap_cost
 
 Describe = Callable[[Frame, FloatArray], FloatArray]
 

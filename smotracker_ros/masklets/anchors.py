@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
+from smotracker_ros.core.geometry import FloatArray, as_boxes, pairwise_iou
 
 _LEAST_IOU = 0.8
 _USUAL_AREA = (0.8, 1.2)

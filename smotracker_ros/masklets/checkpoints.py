@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from smotracker_ros.global_state import global_state_kept
+from smotracker_ros.core.global_state import global_state_kept
 from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 
-PACKAGE = Path(__file__).resolve().parent.parent
 NANO_CONFIG = Path(__file__).resolve().parent / "nano.yaml"
-NANO_WEIGHTS = PACKAGE / "weights" / "sam2_nano.pt"
+NANO_WEIGHTS = EMBEDDED_FOLDER / "sam2_nano.pt"
 
 # As `build_sam2_video_predictor` sets them for official checkpoints
 _POSTPROCESSING = {

@@ -15,8 +15,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from smotracker_ros.exports import ExportError, exported, exports_folder, require, signal_stack_kept
 from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.models.exports import ExportError, exported, exports_folder, require, signal_stack_kept
 
 _OPSET = 18
 _LEVELS = ("level0", "level1", "level2")

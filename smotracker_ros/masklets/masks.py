@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from smotracker_ros.geometry import FloatArray, MaskPatch, as_boxes
+from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes
 from smotracker_ros.masklets.model import Decoded
 from smotracker_ros.masklets.windows import Window
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
 from smotracker_ros.masklets.model import ImageFeatures, MaskletNetwork
 from smotracker_ros.masklets.windows import Window, cut, window_around
 

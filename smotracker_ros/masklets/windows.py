@@ -12,13 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, MaskPatch
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import FloatArray, MaskPatch
 
 MODES = ("auto", "windows", "whole_frame")
-
-# Side of a window as a multiple of the target's longer side
-WINDOW_FACTOR = 2.7
 
 # A target of this many input pixels is resolved well enough
 _ENOUGH_PIXELS = 20.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.tracking.tracker import SmoTracker
 
 _logger = logging.getLogger(__name__)
 

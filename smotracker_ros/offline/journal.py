@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from smotracker_ros.video.pending import SinkError
+from smotracker_ros.io.pending import SinkError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (description TEXT NOT NULL);

@@ -18,26 +18,26 @@ import numpy as np
 import torch
 from rosbags.interfaces import Connection
 
-from smotracker_ros.code_version import TRACKING_CODE, code_checksum
-from smotracker_ros.frames import FrameError
-from smotracker_ros.notices import Notices
+from smotracker_ros.core.code_version import TRACKING_CODE, code_checksum
+from smotracker_ros.core.frames import FrameError
+from smotracker_ros.core.notices import Notices
+from smotracker_ros.core.settings import TrackerSettings
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.bag_calibration import BagCalibration
+from smotracker_ros.io.bag_copy import copy_messages, new_bag, storage_of
+from smotracker_ros.io.bag_files import find_files
+from smotracker_ros.io.bag_reader import open_bag
+from smotracker_ros.io.bags import BagSource
+from smotracker_ros.io.base import SourceError
+from smotracker_ros.io.pending import SinkError
+from smotracker_ros.io.result_messages import RESULT_TYPES, ResultMessages
+from smotracker_ros.io.stream import OutOfOrderError
 from smotracker_ros.offline.journal import Journal
 from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker
-from smotracker_ros.settings import TrackerSettings
-from smotracker_ros.stream import OutOfOrderError
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.bag_calibration import BagCalibration
-from smotracker_ros.video.bag_copy import copy_messages, new_bag, storage_of
-from smotracker_ros.video.bag_files import find_files
-from smotracker_ros.video.bag_reader import open_bag
-from smotracker_ros.video.bags import BagSource
-from smotracker_ros.video.base import SourceError
-from smotracker_ros.video.pending import SinkError
-from smotracker_ros.video.result_messages import RESULT_TYPES, ResultMessages
+from smotracker_ros.tracking.tracker import SmoTracker
 
-RESULTS_CODE = (*TRACKING_CODE, "offline/*.py", "video/*.py")
+RESULTS_CODE = (*TRACKING_CODE, "offline/*.py", "io/*.py")
 """The code that a bag's results depend on, for :func:`code_checksum`."""
 
 COMMIT_SECONDS = 5.0

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smotracker_ros.frames import AutomaticGain, Frame
+from smotracker_ros.core.frames import AutomaticGain, Frame
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.bags import BagImage
+from smotracker_ros.io.stream import FrameOrder
 from smotracker_ros.offline.failures import track_frame
-from smotracker_ros.stream import FrameOrder
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.bags import BagImage
+from smotracker_ros.tracking.tracker import SmoTracker
 
 # What arrays and containers are made of, besides the tracker's own classes
 _PLAIN = {

@@ -15,15 +15,15 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.io.bag_calibration import camera_infos
+from smotracker_ros.io.bags import BagSource
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_nanoseconds, to_stamp
 from smotracker_ros.ros.node_parameters import NodeParameter, TolerantParameters, declare, report_unused
 from smotracker_ros.ros.process import run_process
 from smotracker_ros.ros.qos import latched_profile, result_profile
-from smotracker_ros.settings import SettingsError
-from smotracker_ros.video.bag_calibration import camera_infos
-from smotracker_ros.video.bags import BagSource
-from smotracker_ros.video.sources import open_source
 
 PARAMETERS = (
     NodeParameter("source", "", "Video file, image folder or rosbag2 to play."),

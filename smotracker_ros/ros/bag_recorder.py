@@ -15,8 +15,8 @@ from typing import Any
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.pending import SinkError, pending_path
+from smotracker_ros.io.message_types import typestore
+from smotracker_ros.io.pending import SinkError, pending_path
 
 FLUSH_SECONDS = 0.5
 """So much is lost at most when the process is killed, or twice as much when messages are rare."""
@@ -28,7 +28,7 @@ class BagRecorder(AbstractContextManager["BagRecorder"]):
     It is completed also when the block ends with an error of somebody else: what was recorded cannot be made again.
     Until then it grows in a hidden folder beside its place. If the process is killed, or the bag itself cannot be
     written on, that folder stays: its file can be read to the last half second
-    (:mod:`smotracker_ros.video.mcap_storage`), and `smotracker recover` completes it. Without messages nothing is left.
+    (:mod:`smotracker_ros.io.mcap_storage`), and `smotracker recover` completes it. Without messages nothing is left.
 
     Args:
         path: folder of the bag; it must not exist.

@@ -8,12 +8,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from smotracker_ros.geometry import FloatArray
-from smotracker_ros.message_fields import decode_mask, track_fields
+from smotracker_ros.core.geometry import FloatArray
+from smotracker_ros.core.tracks import Track, Tracks, TrackState, label_image
+from smotracker_ros.io.message_fields import decode_mask, track_fields
 from smotracker_ros.msg import Track as TrackMessage
 from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.images import to_image, to_nanoseconds
-from smotracker_ros.tracks import Track, Tracks, TrackState, label_image
 
 
 def to_bounding_box(box: FloatArray) -> BoundingBox2D:

@@ -13,10 +13,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from smotracker_ros.core.terminations import end_in_order
+from smotracker_ros.io.pending import put_aside
+from smotracker_ros.io.sources import SourceError, open_source
 from smotracker_ros.ros.recording import FILES
-from smotracker_ros.terminations import end_in_order
-from smotracker_ros.video.pending import put_aside
-from smotracker_ros.video.sources import SourceError, open_source
 
 MODULES = {
     "recorder": "smotracker_ros.ros.recorder",

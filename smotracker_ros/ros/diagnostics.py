@@ -17,8 +17,8 @@ from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks, TrackState
+from smotracker_ros.core.tracks import Tracks, TrackState
+from smotracker_ros.tracking.tracker import SmoTracker
 
 DROPS = {
     "overload": "dropped, overload",

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from smotracker_ros.settings import SettingsError
+from smotracker_ros.core.settings import SettingsError
 
 BLOCK = 100
 """Ids that are reserved at once: so many are passed over when the node is killed."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from smotracker_ros.frames import AutomaticGain, Frame
+from smotracker_ros.core.frames import AutomaticGain, Frame
+from smotracker_ros.io.stream import FrameOrder, OutOfOrderError
 from smotracker_ros.ros.images import to_frame, to_nanoseconds
-from smotracker_ros.stream import FrameOrder, OutOfOrderError
 
 __all__ = ["ImageStream", "OutOfOrderError"]
 

@@ -15,11 +15,11 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from smotracker_ros.frames import AutomaticGain, Frame, FrameError, UInt8Image
-from smotracker_ros.video import image_messages
-from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS
-from smotracker_ros.video.image_messages import NANOSECONDS
-from smotracker_ros.video.message_types import typestore
+from smotracker_ros.core.frames import AutomaticGain, Frame, FrameError, UInt8Image
+from smotracker_ros.io import image_messages
+from smotracker_ros.io.encodings import SUPPORTED_ENCODINGS
+from smotracker_ros.io.image_messages import NANOSECONDS
+from smotracker_ros.io.message_types import typestore
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def to_header(header: Any) -> Header:
 
 
 def to_frame(message: Image | CompressedImage, index: int, gain: AutomaticGain | None = None, now_ns: int = 0) -> Frame:
-    """As :func:`smotracker_ros.video.image_messages.to_frame`; cv_bridge, if it is there, knows more encodings.
+    """As :func:`smotracker_ros.io.image_messages.to_frame`; cv_bridge, if it is there, knows more encodings.
 
     Raises:
         FrameError: naming the reason, if the message cannot be used.

@@ -12,10 +12,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from smotracker_ros.calibration import Calibration, CalibrationError, read_camera_info, rectification_doubt
-from smotracker_ros.cues import MOST_CUES, Cue
-from smotracker_ros.geometry import FloatArray
-from smotracker_ros.notices import Notices
+from smotracker_ros.core.geometry import FloatArray
+from smotracker_ros.core.notices import Notices
+from smotracker_ros.io.calibration import Calibration, CalibrationError, read_camera_info, rectification_doubt
 from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.ros.qos import (
     Offer,
@@ -28,6 +27,7 @@ from smotracker_ros.ros.qos import (
     wants_latched,
     wants_reliable,
 )
+from smotracker_ros.tracking.external_boxes import MOST_CUES, Cue
 
 
 class Input:

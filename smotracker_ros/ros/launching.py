@@ -19,8 +19,8 @@ from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
 
-from smotracker_ros.names import did_you_mean
-from smotracker_ros.parameter_files import ParameterFileError, read_parameter_file
+from smotracker_ros.core.names import did_you_mean
+from smotracker_ros.core.parameter_files import ParameterFileError, read_parameter_file
 from smotracker_ros.ros.respawn_limit import CRASH_CODE, RespawnLimit
 
 PATIENCE = "30"

@@ -11,8 +11,8 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.overlay import track_color
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.overlay import track_color
 
 RANGE = 10.0
 """Metres at which targets are drawn: one camera does not tell how far they are."""

@@ -12,9 +12,9 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from smotracker_ros.names import did_you_mean
-from smotracker_ros.parameter_files import parameter_file_arguments, unused_files
-from smotracker_ros.settings import SettingsError
+from smotracker_ros.core.names import did_you_mean
+from smotracker_ros.core.parameter_files import parameter_file_arguments, unused_files
+from smotracker_ros.core.settings import SettingsError
 
 GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")
 """What files may run code is for whoever starts the process to say, not for everybody who can set its parameters."""

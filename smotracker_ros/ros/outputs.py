@@ -13,17 +13,17 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionClass, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
-from smotracker_ros.calibration import Calibration, CalibrationError, track_bearings
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.notices import Notices
+from smotracker_ros.core.tracks import Tracks, label_image
+from smotracker_ros.io.calibration import Calibration, CalibrationError, track_bearings
+from smotracker_ros.io.overlay import Trails, draw_overlay
 from smotracker_ros.msg import TrackArray
-from smotracker_ros.notices import Notices
 from smotracker_ros.ros.conversions import to_detections, to_label_message, to_track_array
 from smotracker_ros.ros.images import to_image
 from smotracker_ros.ros.markers import to_markers
 from smotracker_ros.ros.qos import latched_profile, result_profile
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks, label_image
-from smotracker_ros.video.overlay import Trails, draw_overlay
+from smotracker_ros.tracking.tracker import SmoTracker
 
 TOPICS = {
     "tracks": Detection2DArray,

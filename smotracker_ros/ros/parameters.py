@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros.node_parameters import NodeParameter, declare
-from smotracker_ros.settings import SettingsError, TrackerSettings
 
 PARAMETERS = (
     NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),

@@ -18,13 +18,13 @@ from rclpy.executors import ExternalShutdownException
 # Not public, but what rclpy raises when a signal has ended its context in the middle of a call.
 from rclpy.impl.implementation_singleton import rclpy_implementation
 
-from smotracker_ros.frames import FrameError
-from smotracker_ros.parameter_files import ParameterFileError, parameter_file_arguments, read_parameter_file
+from smotracker_ros.core.frames import FrameError
+from smotracker_ros.core.parameter_files import ParameterFileError, parameter_file_arguments, read_parameter_file
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.io.base import SourceError
+from smotracker_ros.io.pending import SinkError
 from smotracker_ros.ros.respawn_limit import CRASH_CODE
 from smotracker_ros.ros.start import ENDINGS
-from smotracker_ros.settings import SettingsError
-from smotracker_ros.video.base import SourceError
-from smotracker_ros.video.pending import SinkError
 
 USER_ERRORS = (
     SettingsError,

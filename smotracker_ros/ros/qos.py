@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from smotracker_ros.topics import transport_topic
+from smotracker_ros.core.topics import transport_topic
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 

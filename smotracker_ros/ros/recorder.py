@@ -18,7 +18,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.core.frames import Frame, FrameError
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.pending import SinkError
 from smotracker_ros.msg import TrackArray
 from smotracker_ros.ros.bag_recorder import FLUSH_SECONDS, BagRecorder
 from smotracker_ros.ros.conversions import from_track_array
@@ -34,9 +37,6 @@ from smotracker_ros.ros.qos import (
     wants_reliable,
 )
 from smotracker_ros.ros.recording import Recording
-from smotracker_ros.settings import SettingsError
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.pending import SinkError
 
 PARAMETERS = (
     NodeParameter("output", "", "Folder for bag/, tracks.txt and overlay.mp4."),

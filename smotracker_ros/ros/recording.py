@@ -11,12 +11,12 @@ from types import TracebackType
 
 import av
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.rates import frame_rate
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.pending import put_aside
+from smotracker_ros.io.rates import frame_rate
+from smotracker_ros.io.sinks import MotWriter, OverlayWriter, Sink, SinkError
 from smotracker_ros.ros.bag_recorder import BagRecorder
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.pending import put_aside
-from smotracker_ros.video.sinks import MotWriter, OverlayWriter, Sink, SinkError
 
 FILES = ("bag", "tracks.txt", "overlay.mp4")
 HELD_FRAMES = 9

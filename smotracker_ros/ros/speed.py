@@ -26,9 +26,9 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.evaluation.benchmarks.clips import scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import significant, spread
-from smotracker_ros.frames import Frame
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.ros.demo import Process, ros_environment
 from smotracker_ros.ros.images import frame_to_image, to_nanoseconds

@@ -23,7 +23,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.core.frames import Frame, FrameError
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.core.tracks import Tracks
 from smotracker_ros.presets import build_tracker
 from smotracker_ros.ros.diagnostics import Health, Limits, tracker_facts, watch_clock
 from smotracker_ros.ros.failures import Failures, trace_of
@@ -46,9 +48,7 @@ from smotracker_ros.ros.process import own_arguments, run_process
 from smotracker_ros.ros.respawn import respawning
 from smotracker_ros.ros.respawn_limit import DEATHS
 from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker, end_without_waiting
-from smotracker_ros.settings import SettingsError
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.tracks import Tracks
+from smotracker_ros.tracking.tracker import SmoTracker
 
 EVERY_FRAME_DEPTH = 300
 """Frames that wait by default where every frame is to be tracked: 0.8 GB at 1280x720."""

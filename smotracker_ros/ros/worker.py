@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from smotracker_ros.ros.frame_queue import FrameQueue
-from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.tracking.tracker import SmoTracker
 
 PATIENCE = 2.0
 """Seconds that services and transitions wait for the image in work: frames take a tenth of it, clients wait longer."""

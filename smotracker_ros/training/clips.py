@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes, box_centers, box_sizes
-from smotracker_ros.video.mot_text import MotTextError, read_rows, read_seqinfo
-from smotracker_ros.video.sources import SourceError, open_source
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
+from smotracker_ros.io.mot_text import MotTextError, read_rows, read_seqinfo
+from smotracker_ros.io.sources import SourceError, open_source
 
 # A box lies on the label whose centre is nearer than so many of its longer sides
 _ON_LABEL = 0.5

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track as progress
 
-from smotracker_ros.association.cues import CUES, Side
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray
-from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray
+from smotracker_ros.tracking.costs import CUES, Side
+from smotracker_ros.tracking.tracker import SmoTracker
 from smotracker_ros.training.clips import Clip, owners
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.geometry import FloatArray
 
 _BINS = 10
 

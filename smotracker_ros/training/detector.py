@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.training.clips import CLASS_NAMES, read_clips
 from smotracker_ros.training.detector_crops import CropSettings, Finder, write_crops
 

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from rich.progress import track as progress
 
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import FloatArray, as_boxes, pairwise_overlap
 from smotracker_ros.detection.motion_stack import lay_over
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_overlap
-from smotracker_ros.motion import CameraMotion
+from smotracker_ros.tracking.camera_motion import CameraMotion
 from smotracker_ros.training.backgrounds import make_background
 from smotracker_ros.training.clips import Clip
 from smotracker_ros.training.grounds import draw_ground

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import UInt8Image
+from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.training.backgrounds import fractal_noise
 
 FloatArray = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, read_track_crops
 
 # steps between sampled frames, in stored frames

@@ -20,7 +20,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from smotracker_ros.global_state import denormals_flushed, threads
+from smotracker_ros.core.global_state import denormals_flushed, threads
 from smotracker_ros.masklets.checkpoints import NANO_CONFIG, instantiate_config, read_checkpoint
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork, Memories
 from smotracker_ros.training.masklet_samples import SequenceStream

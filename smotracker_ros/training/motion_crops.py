@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_areas, clip_boxes, pairwise_overlap
 from smotracker_ros.detection.motion_stack import lay_over
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import FloatArray, as_boxes, box_areas, clip_boxes, pairwise_overlap
 from smotracker_ros.training.backgrounds import fractal_noise
 from smotracker_ros.training.burnt_in import BurntIn, FaultyPixels
 from smotracker_ros.training.sensor_looks import SensorLook

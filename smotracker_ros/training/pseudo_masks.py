@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.geometry import BoolArray, FloatArray
+from smotracker_ros.core.geometry import BoolArray, FloatArray
 
 # Shares of the target's contrast: what marks it, and what belongs to it if joined to that
 _MARK, _EXTENT = 0.42, 0.15

@@ -18,10 +18,8 @@ from pycocotools.cocoeval import COCOeval
 from rich.progress import track as progress
 from scipy.special import logit
 
-from smotracker_ros.detection import Detector
-from smotracker_ros.detection.motion_stack import DetectorView
-from smotracker_ros.frames import Frame, UInt8Image
-from smotracker_ros.geometry import (
+from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.geometry import (
     FloatArray,
     as_boxes,
     box_areas,
@@ -29,12 +27,14 @@ from smotracker_ros.geometry import (
     box_sizes,
     pairwise_iou,
 )
+from smotracker_ros.core.settings import WINDOW_FACTOR
+from smotracker_ros.detection import Detector
+from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
-from smotracker_ros.masklets.windows import WINDOW_FACTOR
-from smotracker_ros.motion import CameraMotion
-from smotracker_ros.target import SIZE_GAIN
+from smotracker_ros.tracking.camera_motion import CameraMotion
+from smotracker_ros.tracking.target import SIZE_GAIN
 from smotracker_ros.training.clips import Clip, owners
 from smotracker_ros.training.curves import calibration_error, fit_curve
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from smotracker_ros.io.pending import pending_path
+from smotracker_ros.io.sinks import VideoWriter
 from smotracker_ros.training.scenes import SceneSettings, render_scene
-from smotracker_ros.video.pending import pending_path
-from smotracker_ros.video.sinks import VideoWriter
 
 IGNORED_VISIBILITY = 0.15
 """Targets less visible than this are written with flag 0: no tracker is to be blamed for them."""

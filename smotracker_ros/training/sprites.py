@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.geometry import BoolArray, FloatArray, MaskPatch
+from smotracker_ros.core.geometry import BoolArray, FloatArray, MaskPatch
 from smotracker_ros.training.targets import Look, draw_patch, silhouette
 
 UInt8Image = npt.NDArray[np.uint8]

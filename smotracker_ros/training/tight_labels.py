@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.frames import UInt8Image
-from smotracker_ros.geometry import BoolArray, FloatArray, MaskPatch, as_boxes
+from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.geometry import BoolArray, FloatArray, MaskPatch, as_boxes
 from smotracker_ros.training.clips import Clip
 from smotracker_ros.training.pseudo_masks import pseudo_mask
 

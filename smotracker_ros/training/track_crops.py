@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track as progress
 
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.training.clips import Clip, read_clips
 from smotracker_ros.training.pseudo_masks import pseudo_mask
 from smotracker_ros.training.scenes import SceneSettings, render_scene

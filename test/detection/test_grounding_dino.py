@@ -12,12 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 from smotracker_ros.cli import app
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.prompts import prompt_phrases
+from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import DetectorError, PromptedDetector
 from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
-from smotracker_ros.frames import Frame
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.prompts import prompt_phrases
-from smotracker_ros.settings import SettingsError, TrackerSettings
 
 FRAME = Frame(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8), 0)
 

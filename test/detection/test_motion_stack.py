@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.motion_stack import DetectorView, MotionStack
-from smotracker_ros.frames import Frame
 
 STILL = np.eye(3)[:2]
 

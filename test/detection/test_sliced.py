@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.sliced import SlicedDetector, slices
 from smotracker_ros.detection.yolo import YoloDetector
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import as_boxes
 from smotracker_ros.presets import build_detector, load_settings
 
 

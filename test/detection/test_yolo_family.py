@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import DetectorError
 from smotracker_ros.detection.yolo import EMBEDDED_WEIGHTS, YoloDetector
-from smotracker_ros.frames import Frame
 
 FRAME = Frame(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8), 0)
 

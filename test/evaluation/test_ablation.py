@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from smotracker_ros.motion import STILL, CameraMotion
-from smotracker_ros.target import Target
+from smotracker_ros.tracking.camera_motion import STILL, CameraMotion
+from smotracker_ros.tracking.target import Target
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 

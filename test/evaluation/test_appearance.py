@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.evaluation.appearance import SharedAppearance
-from smotracker_ros.frames import Frame
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.propagator import Propagator
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from smotracker_ros.commands import benchmark as benchmark_command
 from smotracker_ros.detection.yolo import YoloDetector
-from smotracker_ros.evaluation import benchmark_command
 from smotracker_ros.evaluation.benchmarks import breakdown, growth, measuring, node, pipeline, stock
 from smotracker_ros.evaluation.benchmarks.clips import Discs, scene_clip
 from smotracker_ros.evaluation.benchmarks.report import write_report

@@ -15,7 +15,8 @@ import pytest
 from distributed import LocalCluster
 from typer.testing import CliRunner
 
-from smotracker_ros.evaluation.commands import compare_app, evaluate_app, tune_app
+from smotracker_ros.commands.evaluation import compare_app, evaluate_app, tune_app
+from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, run_tracker, score_runs, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.metrics import read_tracks
@@ -23,7 +24,6 @@ from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.peers import PEERS
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
 from smotracker_ros.presets import PRESETS
-from smotracker_ros.settings import SettingsError
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.code_version import code_checksum
+from smotracker_ros.core.code_version import code_checksum
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation import detection_cache
@@ -23,7 +24,6 @@ from smotracker_ros.evaluation.detection_cache import (
     default_cache,
 )
 from smotracker_ros.evaluation.sequences import EvaluationSequence
-from smotracker_ros.frames import Frame
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 

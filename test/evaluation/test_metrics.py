@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.evaluation.metrics import (
     Score,
     TrackRows,
@@ -18,7 +19,6 @@ from smotracker_ros.evaluation.metrics import (
     small_target_similarity,
 )
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence, GroundTruth
-from smotracker_ros.geometry import as_boxes
 
 with contextlib.redirect_stdout(io.StringIO()):
     import trackeval

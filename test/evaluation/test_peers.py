@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, pairwise_iou
 from smotracker_ros.detection import Detections
 from smotracker_ros.evaluation.peer_environment import (
     REQUIREMENTS,
@@ -19,8 +21,6 @@ from smotracker_ros.evaluation.peer_environment import (
 )
 from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.peers import PEERS, PeerTracker, PeerUnavailableError
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, as_boxes, pairwise_iou
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Propagator

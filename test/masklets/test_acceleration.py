@@ -9,7 +9,7 @@ import sam2
 import torch
 from sam2.modeling.sam.transformer import RoPEAttention
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.masklets.acceleration import MemoryReader, PackedLinear, accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO, MOTION_AWARE, Entry, MemoryBank, batch_memories

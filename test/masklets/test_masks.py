@@ -7,8 +7,8 @@ import pytest
 import sam2
 import torch
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.masklets.checkpoints import instantiate_config
 from smotracker_ros.masklets.masks import choose_masks, other_boxes
 from smotracker_ros.masklets.model import Candidates, Decoded, MaskletNetwork

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import pairwise_iou
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import pairwise_iou
 from smotracker_ros.masklets import propagator as propagator_module
 from smotracker_ros.masklets.checkpoints import load_network
 from smotracker_ros.masklets.masks import keep_object

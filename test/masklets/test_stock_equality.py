@@ -8,7 +8,7 @@ import pytest
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.masklets.checkpoints import NANO_CONFIG, instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO
 from smotracker_ros.masklets.propagator import Propagator

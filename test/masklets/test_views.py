@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.views import Views
 from smotracker_ros.masklets.windows import Window, window_around

@@ -19,21 +19,21 @@ import pytest
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from smotracker_ros.calibration import Calibration, track_bearings
-from smotracker_ros.frames import Frame
+from smotracker_ros.commands.offline import recover_app
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.io.bag_calibration import BagCalibration
+from smotracker_ros.io.bags import open_bag
+from smotracker_ros.io.calibration import Calibration, track_bearings
+from smotracker_ros.io.message_types import typestore
+from smotracker_ros.io.pending import SinkError
+from smotracker_ros.io.result_messages import RESULT_TYPES, ResultMessages
+from smotracker_ros.io.sources import SourceError, open_source
 from smotracker_ros.offline import processing
-from smotracker_ros.offline.commands import recover_app
 from smotracker_ros.offline.processing import Job, process_bag
 from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
-from smotracker_ros.video.bag_calibration import BagCalibration
-from smotracker_ros.video.bags import open_bag
-from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.pending import SinkError
-from smotracker_ros.video.result_messages import RESULT_TYPES, ResultMessages
-from smotracker_ros.video.sources import SourceError, open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 24
@@ -376,7 +376,9 @@ def test_bags_of_humble_have_no_definitions(make_bag: Maker, tmp_path: Path) -> 
     assert len(list(open_source(tmp_path / "copy"))) == FRAMES - 1, "one is broken, one was sent twice"
 
 
-@pytest.mark.parametrize("name", ["os.system", "smotracker_ros.cli.main", "builtins.eval", "smotracker_ros.tracker.np"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "smotracker_ros.cli.main", "builtins.eval", "smotracker_ros.tracking.tracker.np"]
+)
 def test_a_snapshot_cannot_name_what_is_no_state(name: str) -> None:
     class Hostile:
         def __reduce__(self) -> Any:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import smotracker_ros
-from smotracker_ros.code_version import code_checksum
+from smotracker_ros.core.code_version import code_checksum
+from smotracker_ros.io.pending import SinkError
 from smotracker_ros.offline.journal import Journal
 from smotracker_ros.offline.processing import RESULTS_CODE
-from smotracker_ros.video.pending import SinkError
 
 JOB = {"bag": "flight"}
 
@@ -46,12 +46,14 @@ def test_a_second_run_is_refused(tmp_path: Path, state: str) -> None:
         assert (journal.next_number, journal.snapshot) == (2, b"later"), "a run that has ended leaves it free"
 
 
-@pytest.mark.parametrize("changed", ["tracker.py", "masklets/memory.py", "video/encodings.py", "offline/snapshot.py"])
+@pytest.mark.parametrize(
+    "changed", ["tracking/tracker.py", "masklets/memory.py", "io/encodings.py", "offline/snapshot.py"]
+)
 def test_results_are_keyed_by_the_code_that_makes_them(tmp_path: Path, changed: str) -> None:
     package = Path(smotracker_ros.__file__).parent
     copy = tmp_path / "smotracker_ros"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("*.pt", "__pycache__"))
-    code = f"from smotracker_ros.code_version import code_checksum\nprint(code_checksum(*{RESULTS_CODE!r}))"
+    code = f"from smotracker_ros.core.code_version import code_checksum\nprint(code_checksum(*{RESULTS_CODE!r}))"
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
     def checksum() -> str:

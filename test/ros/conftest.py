@@ -28,7 +28,7 @@ try:
     from smotracker_ros.msg import TrackArray
     from vision_msgs.msg import Detection2DArray
 
-    from smotracker_ros.frames import Frame
+    from smotracker_ros.core.frames import Frame
     from smotracker_ros.ros.images import frame_to_image
 except ImportError as error:  # without ROS, or with ROS but before the messages are built
     collect_ignore_glob = ["test_*.py"]

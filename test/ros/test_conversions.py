@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 from std_msgs.msg import Header
 
-from smotracker_ros.geometry import MaskPatch
-from smotracker_ros.message_fields import decode_mask, encode_mask
+from smotracker_ros.core.geometry import MaskPatch
+from smotracker_ros.core.tracks import Track, Tracks, TrackState
+from smotracker_ros.io.message_fields import decode_mask, encode_mask
 from smotracker_ros.ros.conversions import (
     from_track_array,
     to_detections,
@@ -18,7 +19,6 @@ from smotracker_ros.ros.conversions import (
     to_track_array,
 )
 from smotracker_ros.ros.images import to_stamp
-from smotracker_ros.tracks import Track, Tracks, TrackState
 
 
 def _track(track_id: int, state: TrackState, mask: MaskPatch | None, name: str = "drone") -> Track:

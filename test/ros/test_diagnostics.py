@@ -12,9 +12,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 
+from smotracker_ros.core.tracks import Tracks
 from smotracker_ros.ros.diagnostics import DROPS, Health, Limits, watch_clock
 from smotracker_ros.ros.images import to_stamp
-from smotracker_ros.tracks import Tracks
 
 LIMITS = Limits(warn_latency=1.0, error_latency=5.0, warn_drops=0.5, error_drops=0.9, silence=5.0)
 NOTHING = Tracks(0, 0, (8, 8))

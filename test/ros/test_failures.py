@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition, TransitionEvent
 from std_srvs.srv import Trigger
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.training.scenes import SceneSettings, render_scene
 
 pytestmark = pytest.mark.slow

@@ -22,10 +22,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from smotracker_ros.calibration import CalibrationError, read_camera_info
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.core.frames import Frame, FrameError
+from smotracker_ros.io.calibration import CalibrationError, read_camera_info
+from smotracker_ros.io.encodings import SUPPORTED_ENCODINGS
 from smotracker_ros.ros.images import NANOSECONDS, frame_to_image, to_frame
-from smotracker_ros.video.encodings import SUPPORTED_ENCODINGS
 
 MESSAGES = int(os.environ.get("SMOTRACKER_HOSTILE_MESSAGES", "240"))
 PER_GOOD_IMAGE = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.ros.identities import BLOCK, Identities, identity_file
-from smotracker_ros.settings import SettingsError
 
 
 def test_without_a_run_ids_are_kept_by_the_process_alone() -> None:

@@ -10,7 +10,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from smotracker_ros.frames import FrameError
+from smotracker_ros.core.frames import FrameError
 from smotracker_ros.ros.image_stream import ImageStream, OutOfOrderError
 from smotracker_ros.ros.images import NANOSECONDS, to_image, to_stamp
 

@@ -16,9 +16,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from smotracker_ros.msg import TrackArray
 from vision_msgs.msg import Detection2DArray
 
+from smotracker_ros.core.topics import camera_info_topic, transport_topic
 from smotracker_ros.ros.images import to_stamp
 from smotracker_ros.ros.qos import image_topics, sent_topic
-from smotracker_ros.topics import camera_info_topic, transport_topic
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from smotracker_ros.frames import Frame, FrameError
+from smotracker_ros.core.frames import Frame, FrameError
 from smotracker_ros.ros.images import (
     frame_to_image,
     read_image,
@@ -132,7 +132,7 @@ def test_a_cv_bridge_that_does_not_work_is_told_once(tmp_path: Path, body: str, 
 import logging
 logging.basicConfig(level=logging.WARNING)
 from sensor_msgs.msg import Image
-from smotracker_ros.frames import FrameError
+from smotracker_ros.core.frames import FrameError
 from smotracker_ros.ros.images import to_frame
 for number in range(3):
     try:

@@ -21,8 +21,8 @@ from vision_msgs.msg import (
     VisionInfo,
 )
 
-from smotracker_ros.tracks import TrackState
-from smotracker_ros.video.message_types import typestore
+from smotracker_ros.core.tracks import TrackState
+from smotracker_ros.io.message_types import typestore
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,12 +14,12 @@ from smotracker_ros.msg import Track, TrackArray
 from std_msgs.msg import Header
 from vision_msgs.msg import BoundingBox2D, Detection2DArray
 
-from smotracker_ros.offline.commands import recover_app
+from smotracker_ros.commands.offline import recover_app
+from smotracker_ros.io.bags import open_bag
+from smotracker_ros.io.message_types import typestore
 from smotracker_ros.ros.images import to_image, to_nanoseconds, to_stamp
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
-from smotracker_ros.video.bags import open_bag
-from smotracker_ros.video.message_types import typestore
 
 RESULTS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from lifecycle_msgs.msg import State, Transition
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.ros.images import frame_to_image
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def broken(stack):
     raise ZeroDivisionError("not the user's fault")
 
 def wrong(stack):
-    from smotracker_ros.settings import SettingsError
+    from smotracker_ros.core.settings import SettingsError
     raise SettingsError("not allowed")
 
 bodies = {"killed": killed, "broken": lambda: run_process("x", broken), "wrong": lambda: run_process("x", wrong)}

@@ -17,7 +17,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, VisionInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.ros.conversions import to_bounding_box
 from smotracker_ros.ros.images import frame_to_image
 

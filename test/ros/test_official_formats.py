@@ -17,7 +17,7 @@ import pytest
 import sam2
 import torch
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.masklets.checkpoints import instantiate_config
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings

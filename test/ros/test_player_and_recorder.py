@@ -17,11 +17,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import CameraInfo, Image
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.io.message_types import typestore
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.ros.demo import render_scene
 from smotracker_ros.ros.images import frame_to_image, to_frame, to_nanoseconds
-from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.sources import open_source
 
 FRAMES = 30
 

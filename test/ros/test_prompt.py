@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rcl_interfaces.msg import ParameterType
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.video.sources import open_source
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.io.sources import open_source
 
 DATA = Path(os.environ.get("SMOTRACKER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

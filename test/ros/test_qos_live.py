@@ -13,7 +13,7 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.ros.images import frame_to_image
 
 pytestmark = pytest.mark.slow

@@ -18,17 +18,17 @@ from smotracker_ros.msg import TrackArray
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame
-from smotracker_ros.offline.commands import recover_app
+from smotracker_ros.commands.offline import recover_app
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.tracks import Tracks
+from smotracker_ros.io.bags import open_bag
+from smotracker_ros.io.message_types import typestore
+from smotracker_ros.io.pending import SinkError
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.ros.bag_recorder import BagRecorder
 from smotracker_ros.ros.images import to_image, to_nanoseconds, to_stamp
 from smotracker_ros.ros.recorder import MAX_WAITING, Recorder
 from smotracker_ros.ros.recording import Recording
-from smotracker_ros.tracks import Tracks
-from smotracker_ros.video.bags import open_bag
-from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.pending import SinkError
-from smotracker_ros.video.sources import open_source
 
 KINDS = {"tracks": Detection2DArray, "masks": Image, "track_states": TrackArray}
 

@@ -27,12 +27,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.topics import transport_topic
+from smotracker_ros.io.message_types import typestore
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.ros.demo import render_scene
 from smotracker_ros.ros.images import frame_to_image
-from smotracker_ros.topics import transport_topic
-from smotracker_ros.video.message_types import typestore
-from smotracker_ros.video.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 12

@@ -13,6 +13,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.presets import load_settings
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
@@ -22,7 +23,6 @@ from smotracker_ros.ros.parameters import (
     declare_settings,
     setting_parameters,
 )
-from smotracker_ros.settings import SettingsError
 
 REFUSED = [
     ("masklet_image_size", 100, "multiple of 32|step"),

@@ -10,13 +10,13 @@ import pytest
 from lifecycle_msgs.srv import GetState
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.ros.conversions import to_detections
 from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
-from smotracker_ros.video.sources import open_source
 
 FRAMES = 24
 CAMERAS = {"left": 4, "right": 9}

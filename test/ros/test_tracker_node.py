@@ -20,11 +20,11 @@ from smotracker_ros.msg import Track
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from smotracker_ros.frames import Frame
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.ros.conversions import decode_mask
 from smotracker_ros.ros.demo import render_scene
 from smotracker_ros.ros.images import frame_to_image
-from smotracker_ros.video.sources import open_source
 
 FRAMES = 40
 START = 1_700_000_000_000_000_123

@@ -8,10 +8,10 @@ import pytest
 from scipy.special import expit
 from typer.testing import CliRunner
 
-from smotracker_ros.association.cues import CUES
+from smotracker_ros.commands.training import app
 from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.tracking.costs import CUES
 from smotracker_ros.training.clips import owners, read_clips
-from smotracker_ros.training.commands import app
 from smotracker_ros.training.cue_calibration import collect_pairs
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings

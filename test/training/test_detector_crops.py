@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from smotracker_ros.geometry import as_boxes
+from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.training.burnt_in import BurntIn, FaultyPixels
 from smotracker_ros.training.clips import read_clips
 from smotracker_ros.training.detector_crops import CropSettings, draw_flight, write_crops

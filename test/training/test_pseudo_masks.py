@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.geometry import MaskPatch
+from smotracker_ros.core.geometry import MaskPatch
 from smotracker_ros.training.pseudo_masks import pseudo_mask
 
 BOX = np.float32([46, 40, 74, 60])

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smotracker_ros.io.sources import open_source
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneFrame, SceneSettings, render_scene
 from smotracker_ros.training.targets import CLASS_NAMES, draw_patch, line_kernel, random_look, silhouette
 from smotracker_ros.training.trajectories import camera_path, target_paths
-from smotracker_ros.video.sources import open_source
 
 SMALL = SceneSettings(width=320, height=256, frames=40, targets=6)
 

@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from smotracker_ros import tracker as tracker_module
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation.benchmarks.clips import scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, count_live, significant, spread
-from smotracker_ros.frames import Frame
+from smotracker_ros.io.overlay import Trails, draw_overlay
 from smotracker_ros.masklets import propagator as propagator_module
 from smotracker_ros.masklets import views as views_module
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
-from smotracker_ros.motion import CameraMotion
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.tracker import SmoTracker
-from smotracker_ros.video.overlay import Trails, draw_overlay
+from smotracker_ros.tracking import tracker as tracker_module
+from smotracker_ros.tracking.camera_motion import CameraMotion
+from smotracker_ros.tracking.tracker import SmoTracker
 
 NETWORKS = ("detector network", "image encoder", "memory attention", "mask decoder", "memory encoder")
 """Steps that count as networks."""

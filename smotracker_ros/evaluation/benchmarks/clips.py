@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from smotracker_ros.cues import Cue
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray
+from smotracker_ros.tracking.external_boxes import Cue
 from smotracker_ros.training.scenes import SceneSettings, render_scene
 
 FPS = 30.0

@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.evaluation.benchmarks.clips import FPS, scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import (
     Result,
@@ -32,9 +33,8 @@ from smotracker_ros.evaluation.benchmarks.measuring import (
     significant,
     spread,
 )
-from smotracker_ros.frames import Frame
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.tracking.tracker import SmoTracker
 
 
 @dataclass(frozen=True)

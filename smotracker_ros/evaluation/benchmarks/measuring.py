@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from smotracker_ros.tracks import Tracks, TrackState
+from smotracker_ros.core.tracks import Tracks, TrackState
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _LIBRARIES = ("torch", "numpy", "opencv-python-headless", "sam2", "ultralytics-opencv-headless", "boxmot")

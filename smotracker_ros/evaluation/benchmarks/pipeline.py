@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation.benchmarks.clips import SceneClip, scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import (
@@ -29,9 +30,8 @@ from smotracker_ros.evaluation.benchmarks.measuring import (
     paired_ratio,
     significant,
 )
-from smotracker_ros.frames import Frame
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.tracker import SmoTracker
+from smotracker_ros.tracking.tracker import SmoTracker
 
 
 @dataclass(frozen=True)

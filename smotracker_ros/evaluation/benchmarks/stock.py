@@ -22,10 +22,10 @@ import sam2
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, box_centers
 from smotracker_ros.evaluation.benchmarks.clips import Discs
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, alternate, paired_ratio, significant
-from smotracker_ros.frames import Frame
-from smotracker_ros.geometry import FloatArray, box_centers
 from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO, Entry

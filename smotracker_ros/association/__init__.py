@@ -1,1 +1,0 @@
-"""Which detection belongs to which masklet: parallel cues, their union, and the conflicts in it."""

@@ -1,0 +1,197 @@
+"""Commands that train the embedded models and measure them: `smotracker train ...`, `smotracker evaluate-model ...`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from smotracker_ros.core.settings import WINDOW_FACTOR
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded models.")
+evaluation_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")
+
+Data = Annotated[Path, typer.Option(help="Folder of labelled sequences (seqinfo.ini, gt/gt.txt, video).")]
+Output = Annotated[Path, typer.Option(help="Folder for checkpoints and logs; an interrupted run in it goes on.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+
+
+@app.command("detector")
+def train_detector(
+    data: Data,
+    output: Output = Path("runs/detector"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the crops.")] = 5,
+    side: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels, a multiple of 32.")] = 192,
+    visible_scales: Annotated[tuple[float, float], typer.Option(help="Scales of visible-light frames.")] = (0.5, 1.3),
+    infrared_scales: Annotated[tuple[float, float], typer.Option(help="Scales of infrared frames.")] = (0.9, 2.4),
+    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame gives a crop.")] = 8,
+    rendered: Annotated[
+        int, typer.Option(min=0, help="Crops of rendered backgrounds beside those of the clips.")
+    ] = 2000,
+    empty_share: Annotated[float, typer.Option(min=0, max=1, help="Share of crops placed anywhere.")] = 0.15,
+    put_in_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of crops that get targets of other clips, or rendered ones.")
+    ] = 0.45,
+    hard_negatives: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose false boxes on the training clips become crops.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of crops.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate of AdamW.")] = 0.002,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Train a YOLOv10n on crops of real clips and rendered backgrounds, three moments each (motion stacks)."""
+    from smotracker_ros.training.detector import DetectorTraining, export_detector, train_detector
+    from smotracker_ros.training.detector_crops import CropSettings
+
+    training = DetectorTraining(
+        epochs=epochs, learning_rate=learning_rate, threads=threads, start=start, hard_negatives=hard_negatives
+    )
+    crops = CropSettings(
+        side=side,
+        frame_step=frame_step,
+        rendered=rendered,
+        empty_share=empty_share,
+        visible_scales=visible_scales,
+        infrared_scales=infrared_scales,
+        put_in_share=put_in_share,
+        seed=seed,
+    )
+    result = output / "yolov10n.pt"
+    export_detector(train_detector(data, output, crops, training), result, crops.ages)
+    typer.echo(result)
+
+
+@app.command("masklets")
+def train_masklets(
+    data: Data,
+    output: Output = Path("runs/masklets"),
+    iterations: Annotated[int, typer.Option(min=1, help="Optimizer steps in all.")] = 4000,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of AdamW.")] = 7e-4,
+    scenes: Annotated[int, typer.Option(min=1, help="Rendered scenes beside the real clips.")] = 160,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from instead of random ones.")] = None,
+    short_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the steps on short sequences; 0 to train trained weights on.")
+    ] = 1 / 3,
+    teacher: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of memories made from true masks at the first step.")
+    ] = 0.5,
+    batch: Annotated[int, typer.Option(min=1, help="Long sequences per step.")] = 4,
+    frames: Annotated[int, typer.Option(min=2, help="Windows of a long sequence.")] = 8,
+    crossing_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the sequences through which look-alikes fly.")
+    ] = 0.4,
+    absence_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the real sequences in which the target vanishes for a while.")
+    ] = 0.3,
+    ema: Annotated[
+        float, typer.Option(min=0, max=1, help="Decay of the averaged weights, which are the result.")
+    ] = 0.998,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Stop after this many minutes, to be resumed later.")] = math.inf,
+    threads: Threads = 2,
+) -> None:
+    """Train the nano SAM2 on windows of real clips and rendered scenes."""
+    from smotracker_ros.training.masklets import MaskletTraining, train_masklets
+
+    training = MaskletTraining(
+        iterations=iterations,
+        learning_rate=learning_rate,
+        scenes=scenes,
+        short_share=short_share,
+        teacher=teacher,
+        long=(batch, frames),
+        crossing_share=crossing_share,
+        absence_share=absence_share,
+        ema=ema,
+        seed=seed,
+        threads=threads,
+    )
+    typer.echo(train_masklets(data, output, training, start, minutes))
+
+
+@app.command("cues")
+def calibrate_cues(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the curves.")] = None,
+    sequences: Annotated[str, typer.Option(help="Names separated by commas; empty: all with several ids.")] = "",
+) -> None:
+    """Fit, for each cue of the association, the probability of the same object to its cost."""
+    from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.cue_calibration import collect_pairs
+    from smotracker_ros.training.curves import fit_curve
+
+    clips = read_clips(data)
+    if sequences:
+        names = set(sequences.split(","))
+        unknown = names - {clip.name for clip in clips}
+        if unknown:
+            raise typer.BadParameter(f"{data} has no sequence {', '.join(sorted(unknown))}")
+        clips = [clip for clip in clips if clip.name in names]
+    else:
+        clips = [clip for clip in clips if max((len(labels.ids) for labels in clip.labels), default=0) > 1]
+    pairs = collect_pairs(clips, build_tracker(load_settings()))
+    try:
+        curves = {name: dataclasses.asdict(fit_curve(item.costs, item.same)) for name, item in pairs.items()}
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; take clips that show several objects at once") from error
+    _show(curves, output)
+
+
+@evaluation_app.command("detector")
+def measure_detector(
+    data: Data,
+    weights: Annotated[Path | None, typer.Option(help="YOLO checkpoint; without it the embedded one.")] = None,
+    frame_step: Annotated[int, typer.Option(min=1, help="Every n-th frame is judged.")] = 10,
+    image_size: Annotated[int, typer.Option(min=0, help="Longer side at which frames are seen; 0: automatic.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Average precision (class-agnostic, IoU 0.5) and recall at one false box per frame."""
+    from smotracker_ros.detection.yolo import YoloDetector
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.quality import detector_quality
+
+    _show({"detector": detector_quality(YoloDetector(weights), read_clips(data), frame_step, image_size)}, output)
+
+
+@evaluation_app.command("masklets")
+def measure_masklets(
+    data: Data,
+    weights: Annotated[Path | None, typer.Option(help="SAM2 checkpoint; without it the embedded nano model.")] = None,
+    image_size: Annotated[int, typer.Option(min=0, help="Side of the network's input; 0: automatic.")] = 0,
+    window_factor: Annotated[float, typer.Option(help="Window side in target sizes.")] = WINDOW_FACTOR,
+    csrt: Annotated[
+        bool, typer.Option("--csrt", help="Run CSRT on the same starts; needs opencv-contrib-python-headless.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Box IoU 1, 5, 10 and 30 frames after a single prompt."""
+    import cv2
+
+    from smotracker_ros.masklets.checkpoints import load_network
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.quality import masklet_quality
+
+    if csrt and not hasattr(cv2, "TrackerCSRT_create"):
+        raise typer.BadParameter(
+            "this OpenCV has no CSRT; install opencv-contrib-python-headless in place of opencv-python-headless"
+        )
+    _show(masklet_quality(load_network(weights, image_size), read_clips(data), window_factor, csrt), output)
+
+
+def _show(figures: dict[str, dict[str, float]], output: Path | None) -> None:
+    table = Table("")
+    for name in figures:
+        table.add_column(name, justify="right")
+    for key in dict.fromkeys(key for column in figures.values() for key in column):
+        table.add_row(key, *(f"{column[key]:.3f}" if key in column else "" for column in figures.values()))
+    Console().print(table)
+    if output is not None:
+        output.write_text(json.dumps(figures, indent=1))

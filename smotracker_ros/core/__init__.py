@@ -1,0 +1,1 @@
+"""What every room of the package speaks: frames, boxes, tracks, settings."""

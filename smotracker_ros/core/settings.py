@@ -1,0 +1,413 @@
+"""Settings of the tracker, each with its meaning and range in one place.
+
+The command line, the YAML files in `config/`, and the node's declared parameters are all derived from
+:class:`TrackerSettings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smotracker_ros.core.ignore_mask import IgnoreMask, IgnoreMaskError
+from smotracker_ros.core.names import did_you_mean
+from smotracker_ros.core.prompts import prompt_phrases
+from smotracker_ros.models.weight_files import locate_weights
+
+WINDOW_FACTOR = 2.7
+"""Side of a window as a multiple of the target's longer side."""
+
+# Grounding DINO reads 256 tokens, and none is shorter than a character
+_LONGEST_PROMPT = 240
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+class SettingsError(ValueError):
+    """A setting with an unknown name, a wrong type or a value out of range."""
+
+
+def _setting(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    multiple: int = 1,
+    least: int = 0,
+    choices: tuple[str, ...] = (),
+    dynamic: bool = True,
+) -> Any:
+    """A dataclass field with what a user needs to know.
+
+    Args:
+        default: of the setting's type.
+        description: for users.
+        minimum: least number allowed.
+        maximum: greatest number allowed.
+        multiple: whole numbers must be multiples of it.
+        least: the least number but 0, where 0 stands for something else.
+        choices: texts allowed; empty: any.
+        dynamic: may change while the tracker runs.
+    """
+    metadata = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "multiple": multiple,
+        "least": least,
+        "choices": choices,
+        "dynamic": dynamic,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """Everything that a preset fixes. Each field's metadata holds description, minimum, maximum, choices, dynamic."""
+
+    detector: str = _setting(
+        "yolo",
+        "Kind of detector: a YOLO of ultralytics, or Grounding DINO, which finds what `prompt` names.",
+        choices=("yolo", "grounding_dino"),
+        dynamic=False,
+    )
+    prompt: str = _setting(
+        "drone . bird . airplane . helicopter .",
+        "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
+    )
+    text_threshold: float = _setting(
+        0.25, "Probability from which a word speaks for its phrase of the prompt.", minimum=0.0, maximum=1.0
+    )
+    grounding_dino_weights: str = _setting(
+        "IDEA-Research/grounding-dino-tiny",
+        "Grounding DINO in transformers' format: a local folder, or a name on the Hugging Face hub.",
+        dynamic=False,
+    )
+    offline: bool = _setting(
+        True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
+    )
+    detector_weights: str = _setting(
+        "",
+        "Detector of ultralytics (YOLO, YOLO-World, RT-DETR): .pt, or its ONNX export; empty: the embedded YOLOv10n.",
+        dynamic=False,
+    )
+    slice_size: int = _setting(
+        0,
+        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
+        minimum=0,
+        maximum=4096,
+        least=32,
+        dynamic=False,
+    )
+    slice_overlap: float = _setting(
+        0.2, "Share of a slice that its neighbour shows, too.", minimum=0.0, maximum=0.9, dynamic=False
+    )
+    trusted_weights: str = _setting(
+        "",
+        "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
+        "of `smotracker weights fetch`.",
+        dynamic=False,
+    )
+    trust_detector_weights: bool = _setting(
+        False,
+        "Load pickled detector weights from any folder; loading a pickle runs the code that is in it.",
+        dynamic=False,
+    )
+    detector_image_size: int = _setting(
+        0,
+        "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, at most 640.",
+        minimum=0,
+        maximum=4096,
+        least=32,
+    )
+    detector_confidence: float = _setting(
+        0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    )
+    masklet_weights: str = _setting(
+        "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
+    )
+    masklet_image_size: int = _setting(
+        0,
+        "Side in pixels, a multiple of 32, of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU and "
+        "512 on a GPU.",
+        minimum=0,
+        maximum=2048,
+        multiple=32,
+        dynamic=False,
+    )
+    masklet_mode: str = _setting(
+        "auto",
+        "What SAM2 looks at: a window round each target, the whole frame, or by target size and cost.",
+        choices=("auto", "windows", "whole_frame"),
+    )
+    window_factor: float = _setting(
+        WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
+    )
+    masklet_interval: int = _setting(
+        3,
+        "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one, "
+        "at one that has long waited to be CONFIRMED in every sixth; between, its mask follows its picture. 1: in all.",
+        minimum=1,
+        maximum=10,
+    )
+    memory_policy: str = _setting(
+        "motion_aware",
+        "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree; "
+        "distractor_aware also keeps frames on which the target was told apart from something similar.",
+        choices=("fifo", "motion_aware", "distractor_aware"),
+    )
+    mask_choice: str = _setting(
+        "network",
+        "Which of the masks that SAM2 offers is taken: the one that it rates highest, or SAMURAI's choice, in which a "
+        "Kalman filter has a say.",
+        choices=("network", "motion_aware"),
+    )
+    prompts: str = _setting(
+        "every_clip",
+        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
+        choices=("every_clip", "first_frame"),
+    )
+    device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
+    precision: str = _setting(
+        "auto",
+        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        dynamic=False,
+    )
+    compile: bool = _setting(
+        False,
+        "Compile SAM2's image encoder with torch.compile, which takes minutes before tracking begins (runtime torch).",
+        dynamic=False,
+    )
+    runtime: str = _setting(
+        "torch",
+        "What computes the YOLO detector and SAM2's image encoder; onnxruntime and openvino need exports, made once.",
+        choices=("torch", "onnxruntime", "openvino"),
+        dynamic=False,
+    )
+    clip_length: int = _setting(
+        12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
+    )
+    adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
+    max_detector_share: float = _setting(
+        1.0,
+        "Most detector passes per frame in the long run; clips become longer where it is used up.",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    birth_confidence: float = _setting(
+        0.2,
+        "An unmatched detection starts a masklet from this confidence on; the mean of the masklet's detections must "
+        "keep it before it is CONFIRMED.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    confirmations: int = _setting(
+        2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
+    )
+    least_travel: float = _setting(
+        1.5,
+        "Pixels that a masklet must move against the background before it is CONFIRMED; 0: none. Keeps antennas, lamps "
+        "and cloud edges out.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    least_quality: float = _setting(
+        0.35,
+        "Mean of SAM2's own estimates of its masks' IoU from which a masklet is CONFIRMED. Trees, fences and horizons, "
+        "which the detector may take for targets, have no outline to follow.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    sure_confidence: float = _setting(
+        0.9,
+        "Mean confidence of three or more detections from which a masklet is CONFIRMED without moving.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    hover_confidence: float = _setting(
+        0.25,
+        "Mean confidence of three or more detections from which a small masklet with a sharp outline is CONFIRMED "
+        "without moving: a hovering drone.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    hover_quality: float = _setting(
+        0.7,
+        "Mean of SAM2's own estimates of its masks' IoU from which an outline is sharp in this sense. Holds for the "
+        "embedded model; others rate their masks higher or lower.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    hover_size: float = _setting(
+        21.0,
+        "Longer side in pixels up to which a masklet is small in this sense: what is larger and stands still is rather "
+        "a lamp, a roof or a cloud. 0: what does not move is not CONFIRMED.",
+        minimum=0.0,
+        maximum=10000.0,
+    )
+    clutter_seconds: float = _setting(
+        3.0,
+        "A masklet that is detected but not CONFIRMED by then, as it does not move or has poor masks, is clutter: "
+        "it is dropped, and the place is remembered.",
+        minimum=0.1,
+        maximum=600.0,
+    )
+    tentative_misses: int = _setting(
+        2,
+        "Detector passes in a row that a TENTATIVE masklet may go undetected before it is removed.",
+        minimum=1,
+        maximum=50,
+    )
+    confirmed_misses: int = _setting(
+        8,
+        "Detector passes in a row that a CONFIRMED masklet may go undetected before it becomes LOST.",
+        minimum=1,
+        maximum=1000,
+    )
+    lost_seconds: float = _setting(
+        5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
+    )
+    max_live_tracks: int = _setting(
+        64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
+    )
+    max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
+    score_offset: float = _setting(
+        0.0,
+        "Reported scores are expit(score_offset + score_slope * logit(confidence)): probabilities of a target, if the "
+        "numbers are the curve's that `smotracker evaluate-model detector` prints; 0 and 1: confidences.",
+        minimum=-20.0,
+        maximum=20.0,
+    )
+    score_slope: float = _setting(1.0, "See score_offset.", minimum=0.0, maximum=20.0)
+    ignore_mask: str = _setting(
+        "",
+        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
+    )
+    box_convention: str = _setting(
+        "detector",
+        "Reported boxes: as loose as the detector's, or tight round the mask.",
+        choices=("detector", "mask"),
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_setting(field, getattr(self, field.name))
+        try:
+            IgnoreMask.load(self.ignore_mask)
+        except IgnoreMaskError as error:
+            raise SettingsError(str(error)) from error
+        phrases = prompt_phrases(self.prompt)
+        readable = self.prompt.isprintable() and all(any(map(str.isalnum, phrase)) for phrase in phrases)
+        if not phrases or not readable or len(self.prompt) > _LONGEST_PROMPT:
+            raise SettingsError(
+                f"prompt must name what to look for in at most {_LONGEST_PROMPT} characters, such as 'drone . bird .', "
+                f"not {self.prompt[:60]!r}"
+            )
+        if not _DEVICE.fullmatch(self.device):
+            raise SettingsError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
+        if self.compile and self.runtime != "torch":
+            raise SettingsError(f"compile is for runtime torch, not {self.runtime}; change one of the two")
+
+    def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
+        """A copy with some settings changed. Files that it names for the first time must exist.
+
+        Raises:
+            SettingsError: if a name is unknown or a value is not allowed.
+        """
+        names = {field.name for field in dataclasses.fields(self)}
+        unknown = sorted(set(overrides) - names)
+        if unknown:
+            meant = did_you_mean(unknown[0], names) or f"; there are: {', '.join(sorted(names))}"
+            raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
+        changed = dataclasses.replace(self, **dict(overrides))
+        for name in overrides:
+            if getattr(changed, name) != getattr(self, name):
+                _check_file(name, getattr(changed, name))
+        return changed
+
+
+def _check_file(name: str, value: Any) -> None:
+    """Refuse a setting that names a file or folder which does not exist.
+
+    Raises:
+        SettingsError: naming the setting and the file.
+    """
+    if name in ("detector_weights", "masklet_weights") and value:
+        path = locate_weights(value)
+        if not path.exists():
+            raise SettingsError(
+                f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` that "
+                "has been fetched, or leave the setting empty"
+            )
+    if name == "grounding_dino_weights" and not (value and Path(value).is_dir()) and not _HUB_NAME.fullmatch(value):
+        raise SettingsError(f"{name} must be an existing folder or a name on the Hugging Face hub, not {value!r}")
+
+
+def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
+    """Check one value against its field of :class:`TrackerSettings`.
+
+    Raises:
+        SettingsError: naming the setting, the value and what is allowed.
+    """
+    expected = type(field.default)
+    is_number = expected is float and isinstance(value, int) and not isinstance(value, bool)
+    if not is_number and type(value) is not expected:
+        raise SettingsError(f"{field.name} must be of type {expected.__name__}, not {type(value).__name__} ({value!r})")
+    minimum, maximum, choices = (field.metadata[key] for key in ("minimum", "maximum", "choices"))
+    if choices and value not in choices:
+        raise SettingsError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+    if minimum is not None and not minimum <= value <= maximum:
+        raise SettingsError(f"{field.name} must lie in [{minimum}, {maximum}], not {value!r}")
+    if (multiple := field.metadata["multiple"]) > 1 and value % multiple:
+        raise SettingsError(f"{field.name} must be a multiple of {multiple}, not {value}")
+    if (least := field.metadata["least"]) and 0 < value < least:
+        raise SettingsError(f"{field.name} must be 0 or at least {least}, not {value}")
+
+
+def parse_overrides(texts: Iterable[str] | None) -> dict[str, Any]:
+    """Settings from several `name=value`, each name once; see :func:`parse_override`.
+
+    Raises:
+        SettingsError: if one cannot be used, or a setting is given twice.
+    """
+    overrides: dict[str, Any] = {}
+    for text in texts or ():
+        name, value = parse_override(text)
+        if name in overrides:
+            raise SettingsError(f"{name} is set twice, to {overrides[name]!r} and to {value!r}; give it once")
+        overrides[name] = value
+    return overrides
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `name=value` and give the value the type of the setting.
+
+    Raises:
+        SettingsError: if there is no such setting, or the value is not of its type.
+    """
+    name, separator, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    fields = {field.name: field for field in dataclasses.fields(TrackerSettings)}
+    if not separator:
+        raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
+    if name not in fields:
+        meant = did_you_mean(name, fields) or f"; there are: {', '.join(sorted(fields))}"
+        raise SettingsError(f"unknown setting {name}{meant}")
+    kind: type[Any] = type(fields[name].default)
+    if kind is bool:
+        if value.lower() not in _TRUE + _FALSE:
+            raise SettingsError(f"{name} must be true or false, not {value!r}")
+        return name, value.lower() in _TRUE
+    try:
+        return name, kind(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be of type {kind.__name__}, not {value!r}") from error

@@ -1,0 +1,114 @@
+"""Cue models: each measures, in its own way, how unlikely a masklet and a detection are the same object.
+
+A cue is a plain function of the two sides that returns costs (N, M), float32, 0 for certain and 1 for impossible, and a
+gate: pairs whose cost is above it are not proposed by this cue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from smotracker_ros.core.geometry import FloatArray, box_centers, box_sizes, pairwise_iou, pairwise_wasserstein
+
+
+@dataclass(frozen=True)
+class Side:
+    """Masklets or detections of one frame, as the cues see them.
+
+    Attributes:
+        boxes: float32 (N, 4), xyxy pixels, in the detector's convention on both sides.
+        appearance: float32 (N, D), unit vectors.
+        reach: float32 (N,), how far in pixels the true centre may be from the box's; 0 where the object is seen.
+    """
+
+    boxes: FloatArray
+    appearance: FloatArray
+    reach: FloatArray
+
+    @staticmethod
+    def in_sight(boxes: FloatArray, appearance: FloatArray) -> Side:
+        """What is just where its box is, as detections are."""
+        return Side(boxes, appearance, np.zeros(len(boxes), dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+CueFunction = Callable[[Side, Side], FloatArray]
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A cue function with what is needed to weigh it against others.
+
+    Attributes:
+        name: what it looks at.
+        function: its costs.
+        gate: pairs whose cost is above are not proposed.
+        votes: that its proposals carry.
+        offset: of the calibration, log-odds of the same object at cost 0.
+        slope: of the calibration, log-odds lost per unit of cost.
+    """
+
+    name: str
+    function: CueFunction
+    gate: float
+    votes: int = 1
+    offset: float = 0.0
+    slope: float = 1.0
+
+    def log_odds(self, cost: FloatArray) -> FloatArray:
+        """Logarithm of how much likelier the same object is than another one, by this cue alone."""
+        return np.asarray(self.offset - self.slope * cost, dtype=np.float32)
+
+
+def _center_distance(first: Side, second: Side) -> FloatArray:
+    """Distance of centres beyond the reach, in units of the pair's mean size, (N, M)."""
+    a, b = box_centers(first.boxes), box_centers(second.boxes)
+    distance = np.linalg.norm(a[:, None] - b[None], axis=2)
+    distance = np.maximum(distance - first.reach[:, None] - second.reach[None], 0)
+    size_a, size_b = box_sizes(first.boxes).mean(axis=1), box_sizes(second.boxes).mean(axis=1)
+    return np.asarray(distance / np.maximum((size_a[:, None] + size_b[None]) / 2, 4.0), dtype=np.float32)
+
+
+def overlap_cost(first: Side, second: Side) -> FloatArray:
+    """IoU made for tiny boxes: the larger of IoU and normalised Wasserstein similarity.
+
+    Where an object was out of sight, only the distance beyond its reach counts.
+    """
+    similarity = np.maximum(pairwise_iou(first.boxes, second.boxes), pairwise_wasserstein(first.boxes, second.boxes))
+    unseen = (first.reach[:, None] + second.reach[None]) > 0
+    return np.asarray(np.where(unseen, 1 - np.exp(-_center_distance(first, second)), 1 - similarity), dtype=np.float32)
+
+
+def appearance_matters(first: Side, second: Side) -> npt.NDArray[np.bool_]:
+    """Pairs within three sizes of each other, bool (N, M): beyond, the sky is full of look-alikes."""
+    return np.asarray(_center_distance(first, second) <= 3.0)
+
+
+def appearance_cost(first: Side, second: Side) -> FloatArray:
+    """Cosine distance of SAM2 features, impossible where :func:`appearance_matters` not."""
+    cosine = first.appearance @ second.appearance.T
+    far = ~appearance_matters(first, second)
+    return np.asarray(np.where(far, 1.0, np.clip((1 - cosine) * 2, 0, 1)), dtype=np.float32)
+
+
+def shape_cost(first: Side, second: Side) -> FloatArray:
+    """Difference of width and height on a log scale, impossible beyond 1.5 sizes of distance."""
+    a, b = np.log(np.maximum(box_sizes(first.boxes), 1)), np.log(np.maximum(box_sizes(second.boxes), 1))
+    difference = np.abs(a[:, None] - b[None]).max(axis=2)
+    far = _center_distance(first, second) > 1.5
+    return np.asarray(np.where(far, 1.0, 1 - np.exp(-difference)), dtype=np.float32)
+
+
+# Calibrated on 4,752, 2,090 and 1,519 pairs of 21 clips of train/ (`smotracker train cues`). Place weighs twice as much
+# as either look: of neighbours that look alike it tells more.
+CUES = (
+    Cue("iou", overlap_cost, 0.75, votes=2, offset=6.5, slope=14.8),
+    Cue("appearance", appearance_cost, 0.5, offset=1.2, slope=7.3),
+    Cue("shape", shape_cost, 0.45, offset=2.8, slope=7.3),
+)

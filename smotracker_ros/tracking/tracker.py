@@ -1,0 +1,407 @@
+"""SMOTracker: identities belong to masklets; detections start, confirm and correct them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.core.global_state import denormals_flushed
+from smotracker_ros.core.settings import TrackerSettings
+from smotracker_ros.core.tracks import Tracks, TrackState
+from smotracker_ros.detection import Detections, Detector, PromptedDetector
+from smotracker_ros.detection.motion_stack import DetectorView
+from smotracker_ros.masklets.mask_choice import MotionAwareChoice
+from smotracker_ros.masklets.memory import POLICIES
+from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
+from smotracker_ros.tracking.association import associate
+from smotracker_ros.tracking.background import Background
+from smotracker_ros.tracking.clutter import ClutterMap, Landmark
+from smotracker_ros.tracking.costs import Side, appearance_matters
+from smotracker_ros.tracking.crossings import Crossings
+from smotracker_ros.tracking.detector_schedule import ClipSchedule
+from smotracker_ros.tracking.duplicates import Duplicates
+from smotracker_ros.tracking.external_boxes import Cue, CueBook
+from smotracker_ros.tracking.population import Population
+from smotracker_ros.tracking.rivals import Rivals, lies_on_any, show_several
+from smotracker_ros.tracking.target import Target, box_margins
+from smotracker_ros.tracking.template import Gliding
+
+# Overlap from which a detection says that a masklet has drifted
+_DRIFT_IOU = 0.35
+# Longest time step of motion in seconds; after a longer gap velocities mean nothing
+_LONGEST_STEP = 1.0
+
+
+class SmoTracker:
+    """Tracks small objects through a stream of frames, online and deterministically.
+
+    Args:
+        detector: finds objects at clip boundaries.
+        propagator: carries masklets through every frame.
+        settings: see :class:`TrackerSettings`.
+
+    Attributes:
+        observe: is told both sides of each association, masklets and detections; None: nobody is.
+    """
+
+    def __init__(self, detector: Detector, propagator: Propagator, settings: TrackerSettings) -> None:
+        self._detector = detector
+        self._view = DetectorView(detector)
+        self._propagator = propagator
+        self._settings = settings
+        self._background = Background(settings.ignore_mask)
+        self._clutter = ClutterMap()
+        self._crossings = Crossings()
+        self._gliding = Gliding()
+        self._rivals = Rivals()
+        self._mask_choice = MotionAwareChoice()
+        self._targets = Population()
+        self.cues = CueBook()
+        self._open_cues: list[Cue] = []
+        self.observe: Callable[[Side, Side], None] | None = None
+        self._duplicates = Duplicates()
+        self._last_timestamp: int | None = None
+        self._clips = ClipSchedule()
+        self.frames = 0
+
+    @property
+    def settings(self) -> TrackerSettings:
+        """Current settings; assign to change those marked dynamic between two frames."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: TrackerSettings) -> None:
+        self._background.ignore(settings.ignore_mask)
+        self._settings = settings
+        self._propagator.mode = settings.masklet_mode
+        self._propagator.window_factor = settings.window_factor
+        self._propagator.policy = POLICIES[settings.memory_policy]
+        if isinstance(self._detector, PromptedDetector):
+            self._detector.set_prompt(settings.prompt, settings.text_threshold)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names and checksums of the models used."""
+        network = self._propagator.network
+        return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}"}
+
+    @property
+    def detector_passes(self) -> int:
+        """Frames on which the detector has run."""
+        return self._clips.passes
+
+    @property
+    def device(self) -> str:
+        """The torch device that SAM2 runs on."""
+        return str(self._propagator.network.device)
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by number."""
+        return self._detector.class_names
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held by all memory banks, in bytes."""
+        return self._propagator.memory_bytes
+
+    @property
+    def next_id(self) -> int:
+        """Id of the next new object; raise it to go on after the ids of an earlier run."""
+        return self._targets.next_id
+
+    @next_id.setter
+    def next_id(self, identity: int) -> None:
+        if identity < self._targets.next_id:
+            raise ValueError(f"ids below {self._targets.next_id} may be in use; the next one cannot be {identity}")
+        self._targets.next_id = identity
+
+    def reset(self) -> None:
+        """Forget all tracks. Ids go on: an id is never used for two objects."""
+        self._targets.clear()
+        self._propagator.reset()
+        self._background.reset()
+        self._view.reset()
+        self._clutter = ClutterMap()
+        self._crossings.reset()
+        self._gliding.reset()
+        self._rivals.reset()
+        self._mask_choice.reset()
+        self._duplicates.reset()
+        self.cues.reset()
+        self._last_timestamp = None
+        self._clips.reset()
+
+    def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
+        """Track one frame and return all its live and lost tracks; no later frame is needed.
+
+        What goes wrong inside, such as a forward pass that runs out of memory, is raised, and the next frame works: the
+        targets have not been seen on this one, those that it began are dropped, its detector pass and cues come later.
+
+        Args:
+            frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
+            cues: boxes from elsewhere that have come since the last frame
+                (:mod:`smotracker_ros.tracking.external_boxes`).
+        """
+        before, self._open_cues = self._targets.next_id, list(cues)
+        try:
+            with denormals_flushed():
+                return self._track(frame)
+        except BaseException:
+            self._give_up(frame, before)
+            raise
+
+    def _give_up(self, frame: Frame, first_new: int) -> None:
+        """Be ready for the next frame after this one has failed, however far it had come.
+
+        Args:
+            frame: the one that has failed.
+            first_new: ids from this one on were given on it.
+        """
+        self._propagator.recover()
+        kept = set(self._propagator.ids)
+        for target in self._targets.values():
+            if target.id >= first_new or target.id not in kept:
+                target.state = TrackState.REMOVED
+        self._bury()
+        self.cues.postpone(self._open_cues, frame)
+
+    def _track(self, frame: Frame) -> Tracks:
+        passed = 0.0
+        if self._last_timestamp is not None:
+            passed = max(frame.timestamp_ns - self._last_timestamp, 0) / 1e9
+        if passed > max(self._settings.lost_seconds, _LONGEST_STEP):
+            self.reset()  # whatever is there now, nobody knows it to be what was there then
+        seconds = min(passed, _LONGEST_STEP)
+        shift = self._background.advance(frame, passed)
+        self._view.push(frame, shift.matrix)
+        # from here on the targets are on this frame, even if it fails
+        self._last_timestamp = frame.timestamp_ns
+        self._clips.advance(self._settings)
+        self.frames += 1
+        self._clutter.predict(shift)
+        self._crossings.predict(shift, seconds)
+        for target in self._targets.values():
+            target.predict(shift, seconds, passed)
+            target.wait_inside(frame.width, frame.height)
+        try:
+            self._propagate(frame, seconds)
+        finally:
+            self.cues.remember(frame, shift, self._targets)
+        self._crossings.update(self._targets, self._propagator.time)
+        self._follow_cues(frame)
+        self.cues.protect(self._targets, passed)
+        self._duplicates.count(self._targets.values())
+        detects = self._clip_starts()
+        if detects:
+            try:
+                self._confront(frame)
+            except BaseException:
+                self._clips.take_back()
+                raise
+            self._duplicates.merge(self._targets, self._crossings.unsettled)
+        self._targets.retire(frame, self._settings, self._clutter)
+        self._bury()
+        self._background.exclude([target.box for target in self._targets.live])
+        names = self._detector.class_names
+        items = tuple(self._targets[key].report(names, self._settings) for key in sorted(self._targets))
+        return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
+
+    def _propagate(self, frame: Frame, seconds: float) -> None:
+        interval = self._settings.masklet_interval
+        gliding: set[int] = set()
+        if interval > 1 and not self._clips.ends(self._settings):
+            disturbed = self._crossings.unsettled
+            gliding = self._gliding.carry(self._targets, frame.image, seconds, self._clips.turn, interval, disturbed)
+        live = [target for target in self._targets.live if target.id not in gliding]
+        chooses = self._settings.mask_choice == "motion_aware"
+        masklets = self._propagator.step(
+            frame,
+            [target.id for target in live],
+            {target.id: Guess(target.motion.center, target.longer_side) for target in live},
+            self._agreement,
+            frozen=() if self._first_frame_only else self._crossings.unsettled,
+            choose=self._mask_choice.choose if chooses else None,
+        )
+        slipped = set() if self._first_frame_only else self._rivals.judge(self._targets, masklets, gliding)
+        for target in live:
+            if target.id in slipped:
+                self._propagator.rewind(target.id, self._propagator.time)
+                continue
+            self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
+            if interval > 1:
+                self._gliding.remember(target, frame.image)
+
+    @property
+    def _first_frame_only(self) -> bool:
+        """Whether masklets are left to themselves once they are started."""
+        return self._settings.prompts == "first_frame"
+
+    def _agreement(self, identity: int, box: FloatArray) -> float:
+        """Agreement of a mask's tight box with the expected motion in [0, 1]."""
+        chosen = self._mask_choice.agreement(identity, box)
+        return chosen if self._first_frame_only else min(chosen, self._targets[identity].agrees(box))
+
+    def _look(self, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
+        target.quality = masklet.predicted_iou
+        if masklet.box is None or self._background.burnt_in(masklet.box)[0]:
+            return
+        if ungated or target.owns(masklet.box, masklet.predicted_iou):
+            target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
+
+    def _follow_cues(self, frame: Frame) -> None:
+        """Let cues confirm, wake or start targets."""
+        due = self.cues.due(frame, self._targets, self._open_cues)
+        self._open_cues = [item.cue for item in due]
+        unknown = [item.box for item in due if item.target_id is None]
+        room = max(self._targets.room(self._settings), 0)
+        appearance = iter(self._propagator.describe(frame, as_boxes(unknown[:room])))
+        prompts: dict[int, FloatArray] = {}
+        for item in due:
+            if item.target_id is not None:
+                target = self._targets[item.target_id]
+            elif self._targets.room(self._settings) <= 0:
+                self.cues.counts["no room"] += 1
+                self._open_cues.remove(item.cue)
+                continue
+            else:
+                target = self.cues.begin(self._targets.next_id, item, next(appearance))
+                self._targets.add(target)
+            if target.mask is not None:
+                self.cues.take(target)
+                self._open_cues.remove(item.cue)
+            else:
+                target.restart(item.box)
+                prompts[target.id] = item.box
+        for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
+            self._look(self._targets[identity], masklet, 0.0, ungated=True)
+            self.cues.answer(self._targets[identity])
+        self._open_cues = []
+
+    def _clip_starts(self) -> bool:
+        """Whether the detector runs on this frame."""
+        first_only = self._first_frame_only
+        slipped = self._rivals.slipped
+        live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
+        wanted = self._rivals.wants_detector or self._crossings.wants_detector(self._targets)
+        return self._clips.starts(live, self._settings, wanted)
+
+    def _confront(self, frame: Frame) -> None:
+        """Detect, match detections with live masklets, then with lost ones; the rest are born."""
+        settings = self._settings
+        found = self._view.detect(settings.detector_confidence, settings.detector_image_size)
+        found = found.select(~self._background.refuses(found.boxes))
+        live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
+        lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
+        prompts: dict[int, FloatArray] = {}
+        # what lies still at a known place of clutter says nothing about a target that flies past
+        still, travelled = self._clutter.claim(found.boxes)
+        free = np.flatnonzero(~still & ~show_several(found.boxes, live))
+        appearance = self._describe(frame, found, free, live)
+        for identity, (box, crossing) in self._crossings.settle(self._targets, found.boxes[free]).items():
+            self._targets[identity].restart(box)
+            self._propagator.rewind(identity, crossing.frame)
+            prompts[identity] = box
+        elsewhere = self._rivals.slipped
+        slipped = [target for target in live if target.id in elsewhere]
+        live = [target for target in live if target.id not in elsewhere]
+        for group in (live, slipped, lost):
+            if not group:
+                continue
+            candidates = free if group is not lost else free[found.scores[free] >= settings.birth_confidence]
+            if group is slipped:
+                candidates = candidates[~lies_on_any(found.boxes[candidates], live)]
+            # place alone says little about what has been out of sight: a second cue must agree
+            least_cues = 2 if group is lost else 1
+            sides = self._masklet_side(group), Side.in_sight(found.boxes[candidates], appearance[candidates])
+            if self.observe is not None:
+                self.observe(*sides)
+            result = associate(*sides, least_cues=least_cues)
+            for row, column in result.matches:
+                target, index = group[row], int(candidates[column])
+                box = found.boxes[index]
+                drifted = target.mask is None or (
+                    float(pairwise_iou(target.box, box)[0, 0]) < _DRIFT_IOU
+                    and found.scores[index] >= settings.birth_confidence
+                )
+                if drifted:
+                    target.restart(box)
+                    prompts[target.id] = box
+                self._accept(target, found, index, appearance)
+            for row in result.unmatched_masklets if group is not lost else ():
+                group[row].missed(settings)
+            matched = candidates[[column for _, column in result.matches]]
+            free = free[~np.isin(free, matched)]
+        prompts.update(self._births(found, appearance, free, travelled))
+        if prompts:
+            for identity, masklet in self._propagator.prompt(frame, prompts).items():
+                target = self._targets[identity]
+                self._look(target, masklet, 0.0, ungated=True)
+                if target.mask_box is not None:
+                    target.margins = box_margins(prompts[identity], target.mask_box)
+                    if target.age == 0 and target.travel.longest == 0:
+                        target.landmark = Landmark.take(frame.image, target.mask_box)
+                    target.motion.center = box_centers(prompts[identity])[0]
+                    target.size = box_sizes(prompts[identity])[0]
+                elif target.hits <= 1:
+                    target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
+
+    def _describe(self, frame: Frame, found: Detections, free: np.ndarray, live: list[Target]) -> FloatArray:
+        """Appearance of detections; zeros, which agree with none, where it would be looked at for nothing.
+
+        It is needed of what may start a target or lies near one.
+
+        Args:
+            frame: the current frame.
+            found: detections.
+            free: indices of those that are no clutter.
+            live: live targets.
+
+        Returns:
+            float32 (len(found), D).
+        """
+        boxes = found.boxes[free]
+        useful = found.scores[free] >= self._settings.birth_confidence
+        if live and len(free):
+            nowhere = np.zeros((len(free), live[0].appearance.size), dtype=np.float32)
+            near = appearance_matters(self._masklet_side(live), Side.in_sight(boxes, nowhere))
+            useful |= near.any(axis=0)
+        described = self._propagator.describe(frame, boxes[useful])
+        width = next((target.appearance.size for target in self._targets.values()), described.shape[1])
+        appearance = np.zeros((len(found), width), dtype=np.float32)
+        if len(described):
+            appearance[free[useful]] = described
+        return appearance
+
+    def _accept(self, target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
+        """Tell a target of a detection that agrees with it."""
+        score, class_id = float(found.scores[index]), int(found.class_ids[index])
+        target.detected(found.boxes[index], score, class_id, appearance[index])
+
+    def _births(
+        self, found: Detections, appearance: FloatArray, free: np.ndarray, travelled: FloatArray
+    ) -> dict[int, FloatArray]:
+        """Start targets at detections that nobody claims; returns their prompts."""
+        prompts: dict[int, FloatArray] = {}
+        for index in self._targets.births(found, free, self._crossings.unsettled, self._settings):
+            target = Target.born(self._targets.next_id, found.boxes[index], appearance[index])
+            self._targets.add(target)
+            target.travel.longest = float(travelled[index])
+            self._accept(target, found, index, appearance)
+            prompts[target.id] = found.boxes[index]
+        return prompts
+
+    def _masklet_side(self, targets: list[Target]) -> Side:
+        return Side(
+            as_boxes([target.box for target in targets]),
+            np.stack([target.appearance for target in targets]),
+            np.array([target.reach for target in targets], dtype=np.float32),
+        )
+
+    def _bury(self) -> None:
+        """Forget targets that are REMOVED."""
+        self._propagator.drop(self._targets.bury())
+        self._mask_choice.keep(self._targets)

@@ -1,0 +1,194 @@
+"""Settings: ranges, types, names."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.settings import SettingsError, TrackerSettings, check_setting, parse_overrides
+from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.tracking.tracker import SmoTracker
+
+FIELDS = dataclasses.fields(TrackerSettings)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_is_documented_and_its_default_allowed(field: dataclasses.Field[Any]) -> None:
+    assert field.metadata["description"].endswith(".")
+    assert (field.metadata["minimum"] is None) == (field.metadata["maximum"] is None)
+    check_setting(field, field.default)
+    if type(field.default) in (int, float):
+        assert field.metadata["minimum"] is not None, "a number needs a range"
+
+
+@pytest.mark.parametrize("field", [f for f in FIELDS if f.metadata["minimum"] is not None], ids=lambda f: f.name)
+def test_range_limits(field: dataclasses.Field[Any]) -> None:
+    kind = type(field.default)
+    low, high = kind(field.metadata["minimum"]), kind(field.metadata["maximum"])
+    for value in (low, high):
+        assert getattr(TrackerSettings().replace({field.name: value}), field.name) == value
+        assert parse_overrides([f"{field.name}={value}"]) == {field.name: value}
+    beyond = [low - 1, high + 1]
+    if kind is float:
+        beyond += [np.nextafter(low, -np.inf).item(), np.nextafter(high, np.inf).item(), np.nan, np.inf, -np.inf]
+    for value in beyond:
+        with pytest.raises(SettingsError, match=f"{field.name} must lie in"):
+            TrackerSettings().replace({field.name: value})
+        with pytest.raises(SettingsError, match=f"{field.name} must lie in"):
+            load_settings(overrides=parse_overrides([f"{field.name}={value}"]))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_no_value_of_another_type_is_taken(field: dataclasses.Field[Any]) -> None:
+    others: list[Any] = [None, [], {}, b"1", 1j, np.float32(1), "" if type(field.default) is not str else 0]
+    for value in others:
+        with pytest.raises(SettingsError, match=f"{field.name} must be of type"):
+            TrackerSettings().replace({field.name: value})
+    if type(field.default) is not str:
+        for text in ("", "one", "1,5", "0x10", "1 2", "None"):
+            with pytest.raises(SettingsError, match=field.name):
+                parse_overrides([f"{field.name}={text}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("masklet_image_size", 100, "multiple of 32"),
+        ("masklet_image_size", 16, "multiple of 32"),
+        ("masklet_image_size", 2047, "multiple of 32"),
+        ("detector_image_size", 1, "0 or at least 32"),
+        ("detector_image_size", 31, "0 or at least 32"),
+        ("slice_size", 1, "0 or at least 32"),
+        ("device", "gpu", "must be auto"),
+        ("device", "meta", "must be auto"),
+        ("device", "mps", "must be auto"),
+        ("device", "cuda:", "must be auto"),
+        ("device", "cuda:-1", "must be auto"),
+        ("device", "", "must be auto"),
+        ("prompt", " . ", "must name"),
+        ("prompt", "drone . - .", "must name"),
+        ("prompt", "drone\n.", "must name"),
+        ("prompt", "drone" * 100, "must name"),
+        ("detector_weights", "absent.pt", r"absent\.pt: no such weight file"),
+        ("detector_weights", "a/b\0.pt", "no such weight file"),
+        ("masklet_weights", "/nowhere/sam2.pt", r"/nowhere/sam2\.pt: no such weight file"),
+        ("grounding_dino_weights", "", "existing folder"),
+        ("grounding_dino_weights", "/nowhere/dino", "existing folder"),
+        ("grounding_dino_weights", "no-owner", "existing folder"),
+    ],
+)
+def test_what_would_fail_later_is_refused_where_it_is_set(name: str, value: Any, reason: str) -> None:
+    for refuse in (
+        lambda: TrackerSettings().replace({name: value}),
+        lambda: load_settings(overrides={name: value}),
+        lambda: load_settings(overrides=parse_overrides([f"{name}={value}"])),
+    ):
+        with pytest.raises(SettingsError, match=reason) as caught:
+            refuse()
+        assert name in str(caught.value)
+
+
+def test_combinations_that_cannot_work_are_refused() -> None:
+    with pytest.raises(SettingsError, match="compile is for runtime torch"):
+        TrackerSettings().replace({"compile": True, "runtime": "openvino"})
+
+
+def test_a_file_that_has_gone_since_does_not_stop_other_changes(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+    settings = TrackerSettings().replace({"masklet_weights": str(weights)})
+    weights.unlink()
+    assert settings.replace({"clip_length": 6, "masklet_weights": str(weights)}).clip_length == 6
+
+
+def test_a_setting_is_given_once() -> None:
+    with pytest.raises(SettingsError, match="clip_length is set twice, to 3 and to 4"):
+        parse_overrides(["clip_length=3", "device=cpu", "clip_length=4"])
+
+
+@pytest.fixture(scope="module")
+def tracker() -> SmoTracker:
+    return build_tracker(load_settings())
+
+
+@pytest.mark.parametrize(
+    "field", [f for f in FIELDS if f.metadata["dynamic"] and f.metadata["minimum"] is not None], ids=lambda f: f.name
+)
+def test_the_tracker_works_at_every_limit(tracker: SmoTracker, field: dataclasses.Field[Any]) -> None:
+    kind = type(field.default)
+    values = [kind(field.metadata["minimum"]), kind(field.metadata["maximum"])]
+    if field.metadata["least"]:
+        values = [0, field.metadata["least"]]  # the greatest size takes minutes
+    for value in values:
+        tracker.settings = TrackerSettings().replace({field.name: value})
+        for index, frame in enumerate(_frames()):
+            assert tracker.update(frame).frame_index == index
+        tracker.reset()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"masklet_image_size": 32}, {"masklet_image_size": 160}, {"slice_size": 128, "slice_overlap": 0.9}],
+    ids=str,
+)
+def test_the_tracker_works_with_sizes_at_their_limits(overrides: dict[str, Any]) -> None:
+    tracker = build_tracker(load_settings(overrides=overrides))
+    for index, frame in enumerate(_frames()):
+        assert tracker.update(frame).frame_index == index
+
+
+def _frames() -> list[Frame]:
+    """Three frames with something bright that moves."""
+    images = np.full((3, 128, 160, 3), 60, np.uint8)
+    for index, image in enumerate(images):
+        image[60:68, 70 + 2 * index : 80 + 2 * index] = 220
+    return [Frame(image, index * 33_333_333, index) for index, image in enumerate(images)]
+
+
+def test_replace_leaves_the_original() -> None:
+    settings = TrackerSettings()
+    changed = settings.replace({"clip_length": 30, "device": "cpu"})
+    assert (changed.clip_length, changed.device) == (30, "cpu")
+    assert settings.clip_length == TrackerSettings().clip_length != 30
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"unknown setting clip_lenght.*clip_length"):
+        TrackerSettings().replace({"clip_lenght": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clip_length", 3.0),
+        ("clip_length", "3"),
+        ("clip_length", True),
+        ("adaptive_clips", 1),
+        ("device", None),
+        ("detector_confidence", "high"),
+        ("detector_confidence", True),
+    ],
+)
+def test_wrong_types(name: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be of type"):
+        TrackerSettings().replace({name: value})
+
+
+def test_whole_numbers_serve_as_floats() -> None:
+    assert TrackerSettings().replace({"window_factor": 4}).window_factor == 4
+
+
+@pytest.mark.parametrize("name", ["masklet_mode", "memory_policy", "box_convention"])
+def test_choices(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be one of"):
+        TrackerSettings().replace({name: "other"})
+
+
+def test_not_a_number_is_out_of_range() -> None:
+    with pytest.raises(SettingsError, match="must lie in"):
+        TrackerSettings().replace({"birth_confidence": float("nan")})

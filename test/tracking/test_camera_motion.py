@@ -1,0 +1,182 @@
+"""Camera motion and target motion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from smotracker_ros.tracking.camera_motion import STILL, CameraMotion, TargetMotion, shrink
+
+
+def _texture() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(generator.integers(0, 255, (600, 800)).astype(np.uint8), (0, 0), 3)
+    stretched = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)
+    return np.repeat(stretched[..., None], 3, axis=2)
+
+
+def _view(world: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return cv2.warpAffine(world, matrix, (640, 480), flags=cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.4, -1.2), (20.0, 0.0), (-14.0, 20.0)])
+def test_a_pan_is_measured(shift: tuple[float, float]) -> None:
+    camera = CameraMotion()
+    world = _texture()
+    first = np.float64([[1, 0, -60], [0, 1, -50]])
+    second = first + np.float64([[0, 0, shift[0]], [0, 0, shift[1]]])
+    assert not camera.update(_view(world, first), 1 / 30).measured
+    found = camera.update(_view(world, second), 1 / 30)
+    assert found.measured
+    np.testing.assert_allclose(found.move([[100, 100]])[0], np.float32([100, 100]) + shift, atol=0.5)
+
+
+def test_a_zoom_is_measured() -> None:
+    camera = CameraMotion()
+    world = _texture()
+    camera.update(_view(world, np.float64([[1, 0, -60], [0, 1, -50]])), 1 / 30)
+    found = camera.update(_view(world, np.float64([[1.05, 0, -60], [0, 1.05, -50]])), 1 / 30)
+    assert found.zoom == pytest.approx(1.05, abs=0.01)
+
+
+def test_a_plain_sky_gives_no_hold() -> None:
+    camera = CameraMotion()
+    sky = np.full((480, 640, 3), 120, dtype=np.uint8)
+    camera.update(sky, 1 / 30)
+    assert camera.update(sky, 1 / 30) is STILL
+
+
+def test_video_noise_in_a_plain_sky_gives_no_hold() -> None:
+    camera, generator = CameraMotion(), np.random.default_rng(3)
+    noise = generator.normal(0, 1.0, (30, 40, 8, 8))
+    measured = []
+    for _ in range(12):
+        # a codec sends some blocks anew and keeps the others, noise and all
+        renewed = generator.random((30, 40)) < 0.3
+        noise[renewed] = generator.normal(0, 1.0, (int(renewed.sum()), 8, 8))
+        sky = 120 + noise.transpose(0, 2, 1, 3).reshape(240, 320)
+        image = np.repeat(np.clip(np.round(sky), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        measured.append(camera.update(image, 1 / 30).measured)
+    assert not any(measured)
+
+
+def test_a_moving_target_is_not_camera_motion() -> None:
+    camera = CameraMotion()
+    sky = np.full((480, 640, 3), 120, dtype=np.uint8)
+    texture = _texture()[:80, :80]
+    for step in range(3):
+        image = sky.copy()
+        image[100:180, 100 + 9 * step : 180 + 9 * step] = texture
+        assert not camera.update(image, 1 / 30).measured
+        camera.exclude([[95 + 9 * step, 95, 185 + 9 * step, 185]])
+
+
+def test_velocity_is_learned_and_carries_on() -> None:
+    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
+    for index in range(1, 31):
+        motion.predict(STILL, 0.1)
+        motion.measure(np.float32([10 + 3 * index, 20 - index]), 0.1)
+    np.testing.assert_allclose(motion.velocity, [30, -10], atol=0.5)
+    motion.predict(STILL, 0.5)
+    np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 6.0])
+def test_the_stated_errors_of_a_shake_add_up_to_about_the_real_one(noise: float) -> None:
+    camera, world, generator = CameraMotion(), _texture(), np.random.default_rng(1)
+    errors, stated = [], []
+    point, start, variance = np.float32([[320, 240]]), np.zeros(2), 0.0
+    for index in range(50):
+        offset = generator.uniform(-10, 10, 2)
+        view = _view(world, np.float64([[1, 0, -60 + offset[0]], [0, 1, -50 + offset[1]]]))
+        view = np.clip(view + generator.normal(0, noise, view.shape), 0, 255).astype(np.uint8)
+        found = camera.update(view, 1 / 30)
+        if not index:
+            start = offset
+            continue
+        assert found.measured
+        point = found.move(point)
+        variance += found.error**2
+        errors.append(point[0] - (np.array([320, 240]) + offset - start))
+        stated.append(np.sqrt(variance))
+    real = float(np.sqrt(np.mean(np.square(errors))))
+    assert real / 3 < np.mean(stated) < 8 * real + 0.05
+
+
+@pytest.mark.parametrize("zoom", [0.0, 0.001])
+def test_errors_do_not_add_up_from_frame_to_frame(zoom: float) -> None:
+    camera, world, generator = CameraMotion(), _texture(), np.random.default_rng(2)
+    point = np.float32([[100, 80]])
+    for index in range(60):
+        scale = 1 + zoom * index
+        step = np.array([-60.0 + 0.3 * index, -50.0])
+        view = _view(world, np.float64([[scale, 0, step[0]], [0, scale, step[1]]]))
+        view = np.clip(view + generator.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
+        found = camera.update(view, 1 / 30)
+        if index:
+            point = found.move(point)
+    expected = np.array([160.0, 130.0]) * scale + step
+    # compared from frame to frame only, it is about a pixel off by then
+    np.testing.assert_allclose(point[0], expected, atol=0.35)
+
+
+def test_a_frame_that_shows_something_else_starts_anew() -> None:
+    camera, world = CameraMotion(), _texture()
+    views = [_view(world, np.float64([[1, 0, -60 - 4 * index], [0, 1, -50]])) for index in range(6)]
+    for view in views[:3]:
+        camera.update(view, 1 / 30)
+    assert not camera.update(np.ascontiguousarray(views[0][::-1, ::-1]), 1 / 30).measured
+    camera.update(views[3], 1 / 30)
+    for view in views[4:]:
+        found = camera.update(view, 1 / 30)
+        assert found.measured
+        np.testing.assert_allclose(found.move([[100, 100]])[0], [96, 100], atol=0.3)
+
+
+def test_a_late_frame_hardly_changes_the_velocity() -> None:
+    motion = TargetMotion(np.float32([0, 0]), np.zeros(2, np.float32))
+    generator = np.random.default_rng(0)
+    before = 0.0
+    for index in range(1, 121):
+        # 60 pixels per second at 30 frames per second; the stamp of every fifteenth frame is 31 ms late
+        stamp = index / 30 + (0.031 if index % 15 == 0 else 0.0)
+        motion.predict(STILL, stamp - before)
+        motion.measure(np.float32([2 * index, 0]) + np.float32(generator.normal(0, 0.2, 2)), stamp - before)
+        before = stamp
+        if index > 30:
+            assert 35 < motion.velocity[0] < 85, index
+
+
+def test_a_target_that_was_hidden_has_its_mean_velocity() -> None:
+    motion = TargetMotion(np.float32([0, 0]), np.float32([60, 0]), measurements=30)
+    for _ in range(15):
+        motion.predict(STILL, 1 / 30)
+    motion.measure(np.float32([24, 0]), 0.5)
+    assert 46 < motion.velocity[0] < 52
+
+
+def test_bursts_of_time_stamps_are_no_speed() -> None:
+    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
+    noise = np.random.default_rng(0)
+    for _ in range(60):
+        motion.predict(STILL, 1e-6)
+        motion.measure(np.float32(noise.normal([10, 20], 0.3)), 1e-6)
+    assert np.abs(motion.velocity).max() < 30
+
+
+@pytest.mark.parametrize("shape", [(1, 4000), (3, 40_000), (4000, 1), (1, 1)])
+def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
+    motion = CameraMotion()
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    for _ in range(2):
+        np.testing.assert_array_equal(motion.update(image, 1 / 30).matrix, STILL.matrix)
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (1080, 1920), (513, 641), (512, 640), (100, 5000), (2, 900)])
+def test_smaller_pictures_are_means(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    scale = 320 / shape[1]
+    size = (320, max(1, round(scale * shape[0])))
+    exact = cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    shrunk = shrink(picture, scale)
+    assert shrunk.shape == exact.shape and shrunk.dtype == np.uint8
+    assert float(np.abs(shrunk - exact).max()) < 1.3

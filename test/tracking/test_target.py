@@ -1,0 +1,284 @@
+"""Rules of a target's life, without any model."""
+
+import numpy as np
+import pytest
+
+from smotracker_ros.core.geometry import MaskPatch
+from smotracker_ros.core.settings import TrackerSettings
+from smotracker_ros.core.tracks import TrackState
+from smotracker_ros.tracking.camera_motion import STILL, CameraShift
+from smotracker_ros.tracking.target import Target, box_margins
+
+APPEARANCE = np.float32([1, 0])
+LABEL = np.float32([100, 100, 120, 116])
+IMAGE = np.zeros((480, 640, 3), dtype=np.uint8)
+TIGHT = np.float32([104, 103, 115, 112])
+
+
+def _target() -> Target:
+    return Target.born(7, LABEL, APPEARANCE)
+
+
+def _see(target: Target, box: np.ndarray) -> None:
+    target.see(MaskPatch(int(box[0]), int(box[1]), np.ones((9, 11), np.bool_)), box, 0.9, 1 / 30)
+
+
+def _confirmed() -> Target:
+    target = _target()
+    target.detected(LABEL, 0.5, 1, APPEARANCE)
+    target.state = TrackState.CONFIRMED
+    return target
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.TENTATIVE), (1.0, TrackState.CONFIRMED)])
+def test_confirmation_takes_detections_and_travel(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmations=2, least_travel=1.5)
+    target = _target()
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    for index in range(8):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+        target.judge(settings, IMAGE)
+        assert target.state is TrackState.TENTATIVE
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
+
+
+@pytest.mark.parametrize(("step", "expected"), [(1.5, TrackState.TENTATIVE), (3.0, TrackState.CONFIRMED)])
+def test_what_flies_fast_is_confirmed_at_once(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmations=2, least_travel=1.5, hover_size=0)
+    target = _target()
+    for index in range(3):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+    for _ in range(2):
+        target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected, "means of three positions are known two frames later"
+
+
+def test_what_is_beyond_doubt_need_not_move() -> None:
+    settings = TrackerSettings(confirmations=2, sure_confidence=0.5, hover_size=0)
+    doubtful, sure = _target(), _target()
+    for target in (doubtful, sure):
+        _see(target, TIGHT)
+    for _ in range(3):
+        doubtful.detected(LABEL, 0.4, 1, APPEARANCE)
+        sure.detected(LABEL, 0.8, 1, APPEARANCE)
+    for target in (doubtful, sure):
+        target.judge(settings, IMAGE)
+    assert doubtful.state is TrackState.TENTATIVE
+    assert sure.state is TrackState.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("quality", "score", "size", "expected"),
+    [
+        (0.8, 0.3, 17.0, TrackState.CONFIRMED),
+        (0.6, 0.3, 17.0, TrackState.TENTATIVE),
+        (0.8, 0.2, 17.0, TrackState.TENTATIVE),
+        (0.8, 0.3, 16.0, TrackState.TENTATIVE),
+    ],
+)
+def test_what_hovers_is_small_and_sharp(quality: float, score: float, size: float, expected: TrackState) -> None:
+    settings = TrackerSettings(hover_confidence=0.25, hover_quality=0.7, hover_size=size)
+    target = _target()
+    target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 0.0)
+    target.size = np.float32([16.5, 12])
+    for _ in range(2):
+        target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
+        target.judge(settings, IMAGE)
+        assert target.state is TrackState.TENTATIVE, "two detections are too few"
+    target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
+
+
+@pytest.mark.parametrize(
+    ("quality", "score", "expected"),
+    [(0.5, 0.3, TrackState.CONFIRMED), (0.2, 0.3, TrackState.TENTATIVE), (0.5, 0.15, TrackState.TENTATIVE)],
+)
+def test_what_moves_must_have_good_masks_and_detections(quality: float, score: float, expected: TrackState) -> None:
+    settings = TrackerSettings(least_quality=0.35, birth_confidence=0.2)
+    target = _target()
+    for index in range(8):
+        target.predict(STILL, 1 / 30)
+        box = TIGHT + np.float32([1, 0, 1, 0]) * index
+        target.see(MaskPatch(int(box[0]), 103, np.ones((9, 11), np.bool_)), box, quality, 1 / 30)
+        target.detected(LABEL, score, 1, APPEARANCE)
+    target.judge(settings, IMAGE)
+    assert target.state is expected
+
+
+def test_quality_is_averaged_over_all_masks_at_first_then_over_the_last_ones() -> None:
+    target = _target()
+    mask = MaskPatch(104, 103, np.ones((9, 11), np.bool_))
+    for quality in (0.2, 0.6, 0.4):
+        target.see(mask, TIGHT, quality, 1 / 30)
+    assert target.mean_quality == pytest.approx(0.4)
+    for _ in range(200):
+        target.see(mask, TIGHT, 0.8, 1 / 30)
+    assert target.mean_quality == pytest.approx(0.8, abs=0.01)
+
+
+def test_what_stands_still_for_long_is_clutter() -> None:
+    settings = TrackerSettings(clutter_seconds=1.0)
+    target = _target()
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    target.detected(LABEL, 0.4, 1, APPEARANCE)
+    for _ in range(29):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT)
+    assert not target.is_clutter(settings)
+    target.predict(STILL, 1 / 15)
+    assert target.is_clutter(settings)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.LOST), (1.0, TrackState.CONFIRMED)])
+def test_a_mask_that_stays_behind_undetected_is_given_up_early(step: float, expected: TrackState) -> None:
+    settings = TrackerSettings(confirmed_misses=8)
+    target = _confirmed()
+    for index in range(30):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
+    for _ in range(3):
+        target.missed(settings)
+    assert target.state is expected
+
+
+def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
+    settings = TrackerSettings(tentative_misses=2, confirmed_misses=3)
+    tentative, confirmed = _target(), _confirmed()
+    states = []
+    for _ in range(3):
+        _see(tentative, TIGHT)
+        _see(confirmed, TIGHT)
+        tentative.missed(settings)
+        confirmed.missed(settings)
+        states.append((tentative.state, confirmed.state))
+    assert states[0] == (TrackState.TENTATIVE, TrackState.CONFIRMED)
+    assert states[1][0] is TrackState.REMOVED
+    assert states[2][1] is TrackState.LOST
+
+
+def test_misses_of_a_doubtful_mask_count_double() -> None:
+    settings = TrackerSettings(confirmed_misses=4)
+    clear, doubtful = _confirmed(), _confirmed()
+    for target, quality in ((clear, 0.9), (doubtful, 0.3)):
+        for _ in range(2):
+            target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 1 / 30)
+            target.missed(settings)
+    assert clear.state is TrackState.CONFIRMED
+    assert doubtful.state is TrackState.LOST
+
+
+def test_the_reported_box_keeps_the_detector_s_convention() -> None:
+    target = _target()
+    _see(target, TIGHT)
+    target.detected(LABEL, 0.9, 1, APPEARANCE)
+    moved = np.float32([30, 10, 30, 10])
+    for _ in range(15):
+        target.predict(STILL, 1 / 30)
+        _see(target, TIGHT + moved)
+    np.testing.assert_allclose(target.report({1: "drone"}, TrackerSettings()).box, LABEL + moved, atol=0.6)
+    np.testing.assert_allclose(
+        target.report({1: "drone"}, TrackerSettings(box_convention="mask")).box, TIGHT + moved, atol=1e-4
+    )
+
+
+def test_the_class_is_a_vote() -> None:
+    target = _target()
+    for class_id, score in ((2, 0.9), (1, 0.6), (1, 0.6)):
+        target.detected(LABEL, score, class_id, APPEARANCE)
+    assert target.report({1: "drone", 2: "bird"}, TrackerSettings()).class_name == "drone"
+
+
+def test_reach_grows_while_out_of_sight_only() -> None:
+    target = _target()
+    _see(target, TIGHT)
+    assert target.reach == 0
+    reaches = []
+    for _ in range(30):
+        target.predict(STILL, 1 / 30)
+        reaches.append(target.reach)
+    assert reaches == sorted(reaches)
+    assert reaches[-1] == pytest.approx(1.5 * target.longer_side, rel=0.01)
+    _see(target, TIGHT)
+    assert target.reach == 0
+
+
+def test_a_jump_or_a_blow_up_does_not_agree_with_motion() -> None:
+    target = _target()
+    assert target.agrees(TIGHT) > 0.8
+    assert target.agrees(TIGHT + 60) == 0
+    assert target.agrees(np.float32([60, 60, 160, 160])) == 0
+
+
+def test_margins_carry_size_but_not_a_shifted_centre() -> None:
+    np.testing.assert_allclose(box_margins(LABEL, TIGHT), LABEL - TIGHT, atol=1.2)
+    shifted = box_margins(LABEL + np.float32([12, 0, 12, 0]), TIGHT)
+    assert abs(shifted[0] + shifted[2]) / 2 <= 0.12 * 20 + 1e-4
+    np.testing.assert_allclose(shifted[2] - shifted[0], 20 - 11, atol=1e-4)
+
+
+def test_a_mask_rated_far_below_the_others_is_not_the_target_s_own() -> None:
+    target = _target()
+    assert target.owns(TIGHT, 0.05), "nothing is known of its masks yet"
+    for _ in range(6):
+        _see(target, TIGHT)  # rated 0.9
+    assert target.owns(TIGHT, 0.5)
+    assert not target.owns(TIGHT, 0.2)
+    assert not target.owns(TIGHT + 200, 0.9)
+
+
+def test_a_lost_target_waits_where_it_left_the_image() -> None:
+    target = _target()
+    target.motion.center = np.float32([-30, 90])
+    target.wait_inside(100, 80)
+    assert target.motion.center.tolist() == [-30, 90], "what is live may be half outside"
+    target.state = TrackState.LOST
+    target.wait_inside(100, 80)
+    assert target.motion.center.tolist() == [0, 80]
+
+
+def test_the_reported_velocity_is_that_in_the_image() -> None:
+    pan = CameraShift(np.float64([[1, 0, 2.0], [0, 1, -1.0]]), True)
+    target = _confirmed()
+    for index in range(1, 40):
+        target.predict(pan, 1 / 30)
+        # one pixel per frame against the background
+        _see(target, TIGHT + np.float32([3, -1, 3, -1]) * index)
+    np.testing.assert_allclose(target.report({}, TrackerSettings()).velocity, [90, -30], atol=1.5)
+    np.testing.assert_allclose(target.motion.velocity, [30, 0], atol=1.5)
+
+
+def test_what_the_camera_s_errors_explain_is_no_flight() -> None:
+    settings = TrackerSettings(confirmations=1, least_travel=1.5, hover_size=0)
+    for error, expected in ((0.0, TrackState.CONFIRMED), (0.3, TrackState.TENTATIVE)):
+        target = _target()
+        target.detected(LABEL, 0.4, 1, APPEARANCE)
+        for index in range(12):
+            target.predict(CameraShift(STILL.matrix, True, error), 1 / 30)
+            _see(target, TIGHT + np.float32([0.3, 0, 0.3, 0]) * index)
+        target.judge(settings, IMAGE)
+        assert target.state is expected
+
+
+def test_a_target_ages_by_more_than_a_step_of_motion() -> None:
+    target = _confirmed()
+    target.motion.velocity = np.float32([10, 0])
+    before = target.motion.center.copy()
+    target.predict(STILL, 1.0, 4.0)
+    np.testing.assert_allclose(target.motion.center - before, [10, 0], atol=1e-3)
+    assert target.seconds_unseen == target.seconds_alive == 4.0
+
+
+def test_reported_scores_are_probabilities_if_the_curve_is_known() -> None:
+    target = Target.born(1, LABEL, np.float32([1, 0]))
+    target.detected(LABEL, 0.3, 1, np.float32([1, 0]))
+    assert target.report({}, TrackerSettings()).score == pytest.approx(0.3)
+    score = target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score
+    assert score == pytest.approx(1 / (1 + np.exp(-(2 + 1.5 * np.log(0.3 / 0.7)))))
+    target.score = 1.0
+    assert 0.99 < target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score <= 1
