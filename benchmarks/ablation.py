@@ -37,12 +37,12 @@ from smotracker_ros.tracking.target import Target
 COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP")
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "SAM2 on every frame for every target": {"masklet_interval": 1},
-    "SAM2 on every fourth frame for calm targets": {"masklet_interval": 4},
+    "SAM2 on every frame for every target": {"masklet_seconds": 0.0},
+    "SAM2 every 0.13 s for calm targets": {"masklet_seconds": 0.133},
     "memory: fifo": {"memory_policy": "fifo"},
     "memory: distractor_aware": {"memory_policy": "distractor_aware"},
-    "clips of 6 frames": {"clip_length": 6},
-    "clips of 24 frames": {"clip_length": 24},
+    "clips of 0.2 s": {"clip_seconds": 0.2},
+    "clips of 0.8 s": {"clip_seconds": 0.8},
     "no early detector passes": {"adaptive_clips": False},
     "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
     "nothing confirmed that has not moved": {"hover_size": 0.0, "sure_confidence": 1.0},

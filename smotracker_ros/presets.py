@@ -27,10 +27,9 @@ _logger = logging.getLogger(__name__)
 # A masklet is an object from its prompt on, and stays one whatever happens
 _FIRST_FRAME: Mapping[str, Any] = {
     "prompts": "first_frame",
-    "confirmations": 1,
-    "least_travel": 0.0,
-    "least_quality": 0.0,
-    "masklet_interval": 1,
+    "confirm_probability": 0.0,
+    "lost_probability": 0.0,
+    "masklet_seconds": 0.0,
 }
 # Thresholds as published; its confidence is not that of a detector that was trained for the targets
 _GROUNDING_DINO: Mapping[str, Any] = {

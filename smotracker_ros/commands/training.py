@@ -116,6 +116,49 @@ def train_masklets(
     typer.echo(train_masklets(data, output, training, start, minutes))
 
 
+@app.command("existence")
+def fit_existence(
+    data: Data,
+    output: Annotated[Path, typer.Option(help="YAML file for the weights.")] = Path("existence.yaml"),
+    step: Annotated[int, typer.Option(min=1, help="Every n-th clip is used.")] = 6,
+    scenes: Annotated[int, typer.Option(min=0, help="Rendered scenes beside the clips.")] = 20,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of moving cameras and scenes.")] = 0,
+) -> None:
+    """Fit the weights by which a masklet is taken for a target, to these models and clips like these."""
+    import numpy as np
+
+    from smotracker_ros.core.settings import parse_overrides
+    from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.tracking.existence import TERMS
+    from smotracker_ros.training.clips import read_clips
+    from smotracker_ros.training.existence import PERMISSIVE, collect, cross_validated, fit, write_weights
+
+    tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
+    samples = collect(read_clips(data)[::step], scenes, tracker, seed)
+    try:
+        weights = fit(samples)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; take more clips") from error
+    base = cross_validated(samples)
+    table = Table("term", "weight", "log-loss without it")
+    for name, weight in weights.items():
+        without = cross_validated(samples, [term for term in TERMS if term != name])
+        table.add_row(name, f"{weight:.3f}", f"{without - base:+.4f}")
+    Console().print(table)
+    facts = {
+        "samples": len(samples.true),
+        "targets": int(samples.true.sum()),
+        "films": len(np.unique(samples.groups)),
+        "log_loss": round(base, 4),
+        "models": dict(tracker.models),
+    }
+    write_weights(output, weights, tracker.models["masklets"].split(" ")[0], facts)
+    typer.echo(output)
+
+
 @app.command("cues")
 def calibrate_cues(
     data: Data,

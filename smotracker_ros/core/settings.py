@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from smotracker_ros.core.ignore_mask import IgnoreMask, IgnoreMaskError
-from smotracker_ros.core.names import did_you_mean
 from smotracker_ros.core.prompts import prompt_phrases
+from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.models.weight_files import locate_weights
 
 WINDOW_FACTOR = 2.7
@@ -151,12 +151,12 @@ class TrackerSettings:
     window_factor: float = _setting(
         WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
     )
-    masklet_interval: int = _setting(
-        3,
-        "SAM2 looks at a calm, lonely target once in so many frames, at a doubtful one at least in every second one, "
-        "at one that has long waited to be CONFIRMED in every sixth; between, its mask follows its picture. 1: in all.",
-        minimum=1,
-        maximum=10,
+    masklet_seconds: float = _setting(
+        0.1,
+        "SAM2 looks at a calm, lonely target once in so many seconds, at a doubtful one sooner, at one that has long "
+        "waited to be CONFIRMED later; between, its mask follows its picture. 0: in every frame.",
+        minimum=0.0,
+        maximum=1.0,
     )
     memory_policy: str = _setting(
         "motion_aware",
@@ -193,8 +193,11 @@ class TrackerSettings:
         choices=("torch", "onnxruntime", "openvino"),
         dynamic=False,
     )
-    clip_length: int = _setting(
-        12, "New frames per clip: the detector runs on the first frame of each.", minimum=1, maximum=600
+    clip_seconds: float = _setting(
+        0.4,
+        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
+        minimum=0.0,
+        maximum=60.0,
     )
     adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
     max_detector_share: float = _setting(
@@ -205,73 +208,27 @@ class TrackerSettings:
     )
     birth_confidence: float = _setting(
         0.2,
-        "An unmatched detection starts a masklet from this confidence on; the mean of the masklet's detections must "
-        "keep it before it is CONFIRMED.",
+        "An unmatched detection starts a masklet from this confidence on.",
         minimum=0.0,
         maximum=1.0,
     )
-    confirmations: int = _setting(
-        2, "Detections that must agree before a masklet is CONFIRMED and reported.", minimum=1, maximum=20
-    )
-    least_travel: float = _setting(
-        1.5,
-        "Pixels that a masklet must move against the background before it is CONFIRMED; 0: none. Keeps antennas, lamps "
-        "and cloud edges out.",
-        minimum=0.0,
-        maximum=100.0,
-    )
-    least_quality: float = _setting(
-        0.35,
-        "Mean of SAM2's own estimates of its masks' IoU from which a masklet is CONFIRMED. Trees, fences and horizons, "
-        "which the detector may take for targets, have no outline to follow.",
+    confirm_probability: float = _setting(
+        0.6,
+        "A masklet is CONFIRMED, and reported, once it is a target with this probability; 0: at once.",
         minimum=0.0,
         maximum=1.0,
     )
-    sure_confidence: float = _setting(
-        0.9,
-        "Mean confidence of three or more detections from which a masklet is CONFIRMED without moving.",
+    existence_weights: str = _setting(
+        "",
+        "Weights of the evidence for and against targets, as `smotracker train existence` writes them; empty: those "
+        "shipped.",
+        dynamic=False,
+    )
+    lost_probability: float = _setting(
+        0.2,
+        "A CONFIRMED masklet that is a target with less than this probability becomes LOST; 0: never by that.",
         minimum=0.0,
         maximum=1.0,
-    )
-    hover_confidence: float = _setting(
-        0.25,
-        "Mean confidence of three or more detections from which a small masklet with a sharp outline is CONFIRMED "
-        "without moving: a hovering drone.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    hover_quality: float = _setting(
-        0.7,
-        "Mean of SAM2's own estimates of its masks' IoU from which an outline is sharp in this sense. Holds for the "
-        "embedded model; others rate their masks higher or lower.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    hover_size: float = _setting(
-        21.0,
-        "Longer side in pixels up to which a masklet is small in this sense: what is larger and stands still is rather "
-        "a lamp, a roof or a cloud. 0: what does not move is not CONFIRMED.",
-        minimum=0.0,
-        maximum=10000.0,
-    )
-    clutter_seconds: float = _setting(
-        3.0,
-        "A masklet that is detected but not CONFIRMED by then, as it does not move or has poor masks, is clutter: "
-        "it is dropped, and the place is remembered.",
-        minimum=0.1,
-        maximum=600.0,
-    )
-    tentative_misses: int = _setting(
-        2,
-        "Detector passes in a row that a TENTATIVE masklet may go undetected before it is removed.",
-        minimum=1,
-        maximum=50,
-    )
-    confirmed_misses: int = _setting(
-        8,
-        "Detector passes in a row that a CONFIRMED masklet may go undetected before it becomes LOST.",
-        minimum=1,
-        maximum=1000,
     )
     lost_seconds: float = _setting(
         5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
@@ -280,6 +237,11 @@ class TrackerSettings:
         64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
     )
     max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
+    reported_score: str = _setting(
+        "confidence",
+        "What a track's score is: the mean confidence of its detections, or the probability of it being a target.",
+        choices=("confidence", "probability"),
+    )
     score_offset: float = _setting(
         0.0,
         "Reported scores are expit(score_offset + score_slope * logit(confidence)): probabilities of a target, if the "
@@ -326,7 +288,7 @@ class TrackerSettings:
         names = {field.name for field in dataclasses.fields(self)}
         unknown = sorted(set(overrides) - names)
         if unknown:
-            meant = did_you_mean(unknown[0], names) or f"; there are: {', '.join(sorted(names))}"
+            meant = about_unknown(unknown[0], names, f"; there are: {', '.join(sorted(names))}")
             raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
         changed = dataclasses.replace(self, **dict(overrides))
         for name in overrides:
@@ -348,6 +310,8 @@ def _check_file(name: str, value: Any) -> None:
                 f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` that "
                 "has been fetched, or leave the setting empty"
             )
+    if name == "existence_weights" and value and not Path(value).expanduser().is_file():
+        raise SettingsError(f"{name}: {value}: no such file; `smotracker train existence` writes one")
     if name == "grounding_dino_weights" and not (value and Path(value).is_dir()) and not _HUB_NAME.fullmatch(value):
         raise SettingsError(f"{name} must be an existing folder or a name on the Hugging Face hub, not {value!r}")
 
@@ -400,7 +364,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not separator:
         raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
     if name not in fields:
-        meant = did_you_mean(name, fields) or f"; there are: {', '.join(sorted(fields))}"
+        meant = about_unknown(name, fields, f"; there are: {', '.join(sorted(fields))}")
         raise SettingsError(f"unknown setting {name}{meant}")
     kind: type[Any] = type(fields[name].default)
     if kind is bool:

@@ -30,7 +30,8 @@ class Track:
         id: positive, never reused by the same tracker.
         state: see :class:`TrackState`. LOST tracks carry their last box moved on by camera and target motion.
         box: float32 (4,), xyxy in pixels of the source image, in the tracker's box convention.
-        score: confidence in [0, 1], or probability (see `score_offset` of the settings).
+        score: confidence in [0, 1], a calibrated one (`score_offset` of the settings), or the probability
+            (`reported_score`).
         class_id: class number of the detector.
         class_name: class name of the detector.
         mask: pixels of the object; None where the object is not seen in this frame.
@@ -38,6 +39,7 @@ class Track:
         age: frames since birth, 0 in the first.
         frames_since_detection: frames since a detection last agreed.
         frames_since_seen: frames since the masklet was last visible, 0 if it is now.
+        probability: of being a target that is there, in [0, 1].
     """
 
     id: int
@@ -51,6 +53,7 @@ class Track:
     age: int
     frames_since_detection: int
     frames_since_seen: int
+    probability: float = 0.0
 
 
 @dataclass(frozen=True)

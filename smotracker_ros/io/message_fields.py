@@ -87,6 +87,7 @@ def track_fields(
         "id": track.id,
         "state": int(track.state),
         "score": float(track.score),
+        "probability": float(track.probability),
         "class_id": int(track.class_id),
         "class_name": track.class_name,
         "velocity_x": float(track.velocity[0]),

@@ -33,7 +33,7 @@ VISION_MSGS = {
 SMOTRACKER_MSGS = {
     "smotracker_ros/msg/Track": (
         "uint8 TENTATIVE=1\nuint8 CONFIRMED=2\nuint8 LOST=3\nuint8 REMOVED=4\n"
-        "uint32 id\nuint8 state\nfloat32 score\nint32 class_id\nstring class_name\n"
+        "uint32 id\nuint8 state\nfloat32 score\nfloat32 probability\nint32 class_id\nstring class_name\n"
         "vision_msgs/BoundingBox2D box\nfloat32 velocity_x\nfloat32 velocity_y\n"
         "float32 bearing_x\nfloat32 bearing_y\nfloat32 bearing_z\n"
         "uint32 age\nuint32 frames_since_detection\nuint32 frames_since_seen\n"

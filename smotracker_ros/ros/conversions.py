@@ -86,6 +86,7 @@ def from_track_array(message: TrackArray, image_size: tuple[int, int]) -> Tracks
             state=TrackState(track.state),
             box=from_bounding_box(track.box),
             score=float(track.score),
+            probability=float(track.probability),
             class_id=int(track.class_id),
             class_name=track.class_name,
             mask=decode_mask(track.mask_counts, track.mask_height, track.mask_width) if track.mask_counts else None,

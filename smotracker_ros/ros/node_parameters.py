@@ -12,8 +12,8 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from smotracker_ros.core.names import did_you_mean
 from smotracker_ros.core.parameter_files import parameter_file_arguments, unused_files
+from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.core.settings import SettingsError
 
 GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")
@@ -131,7 +131,7 @@ def report_unused(node: Node) -> None:
     # What was given by arguments and files, as rcl has matched it with the node's name; rclpy has no public way to it.
     given: Mapping[str, Any] = node._parameter_overrides
     found = [
-        f"there is no parameter {name}{did_you_mean(name, known) or '; `ros2 param list` lists them'}"
+        f"there is no parameter {name}{about_unknown(name, known, '; `ros2 param list` lists them')}"
         for name in given
         if not node.has_parameter(name)
     ]

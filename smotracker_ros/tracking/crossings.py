@@ -28,12 +28,12 @@ from smotracker_ros.tracking.target import Target
 
 # Tight boxes meet when they come this near, in pixels
 _MEETING_GAP = 2.0
-# Targets need this age, in frames, to have a motion worth noting
-_LEAST_AGE = 4
+# Targets need this age, in seconds, to have a motion worth noting
+_LEAST_AGE = 0.12
 # Straight flight is a good guess for so many seconds
 _LONGEST_SECONDS = 1.5
-# A crossing is over when the masks have been apart for so many frames
-_PARTED_FRAMES = 8
+# A crossing is over when the masks have been apart for so many seconds
+_PARTED_SECONDS = 0.25
 # Detector passes asked for early, per crossing
 _MOST_PASSES = 3
 # Boxes of which the smaller lies on the larger with this share show one target
@@ -82,7 +82,7 @@ class Crossing:
         seconds: time since then.
         passes: detector passes since they were seen apart again.
         settled: whether it is known who is who, or given up.
-        apart: frames for which the masks have been apart.
+        apart: seconds for which the masks have been apart.
     """
 
     ids: tuple[int, int]
@@ -91,7 +91,7 @@ class Crossing:
     seconds: float = 0.0
     passes: int = 0
     settled: bool = False
-    apart: int = 0
+    apart: float = 0.0
 
 
 class Crossings:
@@ -116,12 +116,13 @@ class Crossings:
             for shadow in item.shadows:
                 shadow.predict(shift, seconds)
 
-    def update(self, targets: Mapping[int, Target], frame: int) -> None:
+    def update(self, targets: Mapping[int, Target], frame: int, seconds: float) -> None:
         """Note which live targets meet on this frame and let go of what is over. Call it after propagation.
 
         Args:
             targets: by id.
             frame: number of this frame.
+            seconds: time since the previous one.
         """
         seen = [target for target in targets.values() if target.is_live and target.mask_box is not None]
         boxes = as_boxes([target.mask_box for target in seen if target.mask_box is not None])
@@ -135,14 +136,14 @@ class Crossings:
             if item.seconds > _LONGEST_SECONDS:
                 item.settled = True
             meets_again = key in meeting and item.apart > 0
-            item.apart = 0 if key in meeting else item.apart + 1
-            if gone or (item.settled and item.apart >= _PARTED_FRAMES):
+            item.apart = 0.0 if key in meeting else item.apart + seconds
+            if gone or (item.settled and item.apart >= _PARTED_SECONDS):
                 del self._crossings[key]
             elif item.settled and meets_again:
                 # a mask has slipped back; what was noted holds, its present motion does not
                 item.settled, item.passes, item.frame, item.seconds = False, 0, frame, 0.0
         for key, (first, second) in meeting.items():
-            if key not in self._crossings and min(first.age, second.age) >= _LEAST_AGE:
+            if key not in self._crossings and min(first.seconds_alive, second.seconds_alive) >= _LEAST_AGE:
                 shadows = tuple(_Shadow(copy.deepcopy(target.motion), target.size.copy()) for target in (first, second))
                 self._crossings[key] = Crossing(key, frame, (shadows[0], shadows[1]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
@@ -11,32 +10,32 @@ from smotracker_ros.core.geometry import as_boxes, pairwise_overlap
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.target import Target
 
-# The smaller of the two lies on the larger with this share, for so many frames in a row
+# The smaller of the two lies on the larger with this share, for so many seconds in a row
 _OVERLAP = 0.6
-_FRAMES = 15
+_SECONDS = 0.5
 
 
 class Duplicates:
-    """Counts for how many frames in a row each two live masklets have lain on the same pixels."""
+    """Counts for how many seconds in a row each two live masklets have lain on the same pixels."""
 
     def __init__(self) -> None:
-        self._frames: Counter[tuple[int, int]] = Counter()
+        self._seconds: dict[tuple[int, int], float] = {}
 
     def reset(self) -> None:
         """Forget all counts."""
-        self._frames.clear()
+        self._seconds.clear()
 
-    def count(self, targets: Iterable[Target]) -> None:
-        """Take the masks of a frame."""
+    def count(self, targets: Iterable[Target], seconds: float) -> None:
+        """Take the masks of a frame, so many seconds after the one before."""
         seen = sorted((t for t in targets if t.is_live and t.mask_box is not None), key=lambda t: t.id)
-        overlapping: Counter[tuple[int, int]] = Counter()
+        overlapping: dict[tuple[int, int], float] = {}
         if len(seen) > 1:
             boxes = as_boxes([target.mask_box for target in seen if target.mask_box is not None])
             overlap = pairwise_overlap(boxes, boxes)
             for older, younger in zip(*np.nonzero(np.triu(overlap > _OVERLAP, 1)), strict=True):
                 pair = (seen[older].id, seen[younger].id)
-                overlapping[pair] = self._frames[pair] + 1
-        self._frames = overlapping
+                overlapping[pair] = self._seconds.get(pair, 0.0) + seconds
+        self._seconds = overlapping
 
     def merge(self, targets: Mapping[int, Target], unsettled: Collection[int]) -> None:
         """After a detector pass, remove one of each two masklets that have long lain on the same pixels.
@@ -49,9 +48,9 @@ class Duplicates:
             targets: by id.
             unsettled: ids of targets in crossings that are under way.
         """
-        for ids, frames in self._frames.items():
+        for ids, seconds in self._seconds.items():
             pair = sorted((targets[identity] for identity in ids), key=_claim)
-            if frames < _FRAMES or any(identity in unsettled for identity in ids):
+            if seconds < _SECONDS or any(identity in unsettled for identity in ids):
                 continue
             undetected = any(target.frames_since_detection > 0 for target in pair)
             if undetected and all(target.is_live for target in pair):

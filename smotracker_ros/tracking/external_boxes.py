@@ -178,6 +178,7 @@ class CueBook:
         """
         target = Target.born(identity, due.box, appearance)
         target.hits, target.score = 1, due.cue.score
+        target.record.hit(due.cue.score)
         target.votes[due.cue.class_id] = due.cue.score
         return target
 
@@ -198,7 +199,7 @@ class CueBook:
         """A cue vouches for a live target, which stands under protection from now on."""
         self.counts["used"] += 1
         self._since_cue[target.id] = 0.0
-        target.misses = 0
+        target.forgive()
 
     def protect(self, targets: Mapping[int, Target], seconds: float) -> None:
         """Forgive cued targets that the detector does not find them, and confirm those whose mask is believed.
@@ -214,8 +215,8 @@ class CueBook:
             target = targets[identity]
             believed = target.mask is not None and target.quality >= _BELIEVED_QUALITY
             if target.is_live and (believed or since <= _TRUSTED_SECONDS):
-                # below zero: not even the miss of this frame's detector pass counts
-                target.misses = -2
+                # not even the miss of this frame's detector pass counts
+                target.vouched = True
             if target.state is TrackState.TENTATIVE and believed:
                 target.state = TrackState.CONFIRMED
 

@@ -13,6 +13,7 @@ from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections
 from smotracker_ros.tracking.clutter import ClutterMap
+from smotracker_ros.tracking.existence import ExistenceModel
 from smotracker_ros.tracking.target import Target
 
 # A masklet out of sight this long, in seconds, is lost
@@ -71,17 +72,18 @@ class Population(dict[int, Target]):
         self[target.id] = target
         self.next_id = target.id + 1
 
-    def retire(self, frame: Frame, settings: TrackerSettings, clutter: ClutterMap) -> None:
+    def retire(self, frame: Frame, settings: TrackerSettings, existence: ExistenceModel, clutter: ClutterMap) -> None:
         """At the end of a frame: confirm what deserves it, live targets out of sight become lost, lost ones expire.
 
         Args:
             frame: the current frame.
             settings: limits; masklets that are left to themselves (`prompts: first_frame`) are never lost.
+            existence: says how probable targets are.
             clutter: is told of places that turned out to be clutter.
         """
         for target in self.values():
-            target.judge(settings, frame.image)
-            if target.is_clutter(settings):
+            target.judge(settings, existence, frame.image)
+            if target.is_clutter:
                 clutter.add(target.box)
                 target.state = TrackState.REMOVED
             if target.is_live and target.mask is None and settings.prompts != "first_frame":

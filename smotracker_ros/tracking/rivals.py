@@ -8,7 +8,6 @@ detector shows it. Two CONFIRMED targets may lie over each other: that is a cros
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -21,9 +20,9 @@ from smotracker_ros.tracking.target import Target
 
 # Tight boxes of this IoU show the same
 _SAME_MASK_IOU = 0.5
-# A detector pass is asked for when a masklet has slipped for so many frames, and again after so many more
-_PATIENCE = 3
-_INTERVAL = 6
+# A detector pass is asked for when a masklet has slipped for so many seconds, and again after so many more
+_PATIENCE = 0.1
+_INTERVAL = 0.2
 # A detection lies on a target if the smaller of the two boxes is covered with this share
 _SAME_PLACE = 0.5
 # A detection of this IoU with a target is of that target, whatever else is in its box
@@ -34,24 +33,25 @@ class Rivals:
     """Knows which live masklets have slipped onto another's target."""
 
     def __init__(self) -> None:
-        self._frames: Counter[int] = Counter()
+        # for how long each has slipped, and had at the frame before
+        self._seconds: dict[int, tuple[float, float]] = {}
 
     def reset(self) -> None:
         """Forget all rivals."""
-        self._frames.clear()
+        self._seconds.clear()
 
     @property
     def slipped(self) -> set[int]:
         """Ids of the targets whose mask of this frame was another's; none of them is CONFIRMED."""
-        return set(self._frames)
+        return set(self._seconds)
 
     @property
     def wants_detector(self) -> bool:
         """Whether a detector pass may show if there is one target or two."""
-        return any(frames % _INTERVAL == _PATIENCE for frames in self._frames.values())
+        return any(_turns(now) > _turns(before) for now, before in self._seconds.values())
 
     def judge(
-        self, targets: Mapping[int, Target], masklets: Mapping[int, Masklet], gliding: Collection[int]
+        self, targets: Mapping[int, Target], masklets: Mapping[int, Masklet], gliding: Collection[int], seconds: float
     ) -> set[int]:
         """Say whose masks of this frame are another's.
 
@@ -59,6 +59,7 @@ class Rivals:
             targets: by id, moved on to this frame; those of `masklets` are not yet corrected by their masks.
             masklets: this frame's, by id.
             gliding: ids of the targets that have got their masks without SAM2.
+            seconds: time since the previous frame.
 
         Returns:
             Ids of the targets that have slipped.
@@ -77,8 +78,14 @@ class Rivals:
             first, second = claims[stronger][0], claims[weaker][0]
             if first not in slipped and targets[second].state is not TrackState.CONFIRMED:
                 slipped.add(second)
-        self._frames = Counter({identity: self._frames[identity] + 1 for identity in slipped})
+        before = {identity: self._seconds.get(identity, (0.0, 0.0))[0] for identity in slipped}
+        self._seconds = {identity: (value + seconds, value) for identity, value in before.items()}
         return slipped
+
+
+def _turns(seconds: float) -> int:
+    """How many passes have been asked for within a time."""
+    return int((seconds - _PATIENCE) / _INTERVAL) + 1 if seconds >= _PATIENCE else 0
 
 
 def lies_on_any(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:

@@ -6,53 +6,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Track, TrackState, score_probability
 from smotracker_ros.tracking.camera_motion import CameraShift, TargetMotion
-from smotracker_ros.tracking.clutter import Landmark, Travel
+from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
+from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceModel
 
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
 _SCORE_GAIN = 0.3
 # The same for the network's quality, once there have been enough masks for a plain mean to be as slow
 _QUALITY_GAIN = 0.05
-SIZE_GAIN = 0.03
-"""Share of a mask's size in the reported size, per frame: masks breathe more in a second than targets do (measured on
-val/, 30 frames per second)."""
+# The reported size follows the masks' within about so many seconds: masks breathe faster than targets grow (val/)
+_SIZE_SECONDS = 1.1
 # The same for a detection's size, which is what labels mean by size
 _DETECTED_SIZE_GAIN = 0.1
-# Misses count so many times for a masklet that its own network rates low: it has drifted onto clutter
-_DOUBTFUL_QUALITY = 0.55
-_DOUBTFUL_WEIGHT = 2
 # A mask wider than so many times the last detection's box has leaked into the background
 _LARGEST_GROWTH = 1.6
 # Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
 _LARGEST_SHIFT = 0.12
 # A centre farther from its prediction than so many sizes is not speed but a jump of the mask
 _LARGEST_ERROR = 0.6
-# Masks of larger targets jitter more: a target flies if it moved by so many of its sizes, too
-_LEAST_TRAVEL_SIZES = 0.06
 # The background's velocity in reports is averaged over about so many seconds
 _BACKGROUND_SECONDS = 0.1
-# Who is so far from the first place, in pixels and in sizes, has flown: no mask jitters by that much
-_FAR_PIXELS = 4.0
-_FAR_SIZES = 0.25
-# Where its first place cannot be looked at, it must have moved so many times as far
-_UNSEEN_PLACE_TRAVEL = 2.0
-# A masklet that goes undetected so many times while it moves by fewer pixels is stranded
-_STRANDED_MISSES = 2
-_STRANDED_TRAVEL = 2.0
+# Who has moved by fewer pixels within 0.8 s stands still
+_LEAST_LATELY = 2.0
+# Below this probability a TENTATIVE target costs more than it promises
+_HOPELESS = 0.02
+# Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
+_LONGEST_WAIT = 3.0
 # A mask rated below this share of the mean of the target's masks shows something else, once so many masks are known
 _LEAST_QUALITY = 0.35
 _KNOWN_MASKS = 5
 # A mask is rated poorly below this, unless the target's masks are always rated so
 _POOR_QUALITY = 0.4
 _POOR_SHARE = 0.8
-# Detections needed before their mean confidence says something
-_SURE_HITS = 3
 # A position may be off by this many sizes per second out of sight, on top of the prediction
 _REACH_PER_SECOND = 1.5
 
@@ -71,6 +63,11 @@ def box_margins(box: FloatArray, mask_box: FloatArray) -> FloatArray:
     shift = np.clip(box_centers(box)[0] - box_centers(mask_box)[0], -_LARGEST_SHIFT * size, _LARGEST_SHIFT * size)
     half = np.clip((box_sizes(box)[0] - box_sizes(mask_box)[0]) / 2, -size / 2, size / 2)
     return np.concatenate([shift - half, shift + half]).astype(np.float32)
+
+
+def size_gain(seconds: float) -> float:
+    """Share of a mask's size in the reported size, so many seconds after the mask before."""
+    return float(1 - np.exp(-seconds / _SIZE_SECONDS))
 
 
 @dataclass
@@ -97,11 +94,16 @@ class Target:
         frames_since_seen: frames since the mask was last visible.
         seconds_unseen: the same in seconds.
         seconds_alive: seconds since birth.
+        seconds_since_detection: seconds since the last agreeing detection.
         quality: the network's estimate of the current mask's IoU.
         mean_quality: running mean of the same over the masks so far.
         background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
-        travel: how far it has moved against the background.
-        landmark: the picture of its first place, while it is TENTATIVE.
+        displacement: how far it has moved against the background.
+        first_place: the picture of its first place, while it is TENTATIVE.
+        place_left: 1 if the first place looks another way now, -1 if it looks the same, 0 if nobody knows.
+        record: what detector passes have said of it.
+        probability: of it being a target that is there.
+        vouched: whether an external box says on this frame that it is a target.
     """
 
     id: int
@@ -122,12 +124,17 @@ class Target:
     frames_since_seen: int = 0
     seconds_unseen: float = 0.0
     seconds_alive: float = 0.0
+    seconds_since_detection: float = 0.0
     quality: float = 0.0
     mean_quality: float = 0.0
     masks_seen: int = 0
     background_velocity: FloatArray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
-    travel: Travel = field(default_factory=Travel)
-    landmark: Landmark | None = None
+    displacement: Displacement = field(default_factory=Displacement)
+    first_place: BackgroundTemplate | None = None
+    place_left: int = 0
+    record: DetectionRecord = field(default_factory=DetectionRecord)
+    probability: float = 0.0
+    vouched: bool = False
 
     @staticmethod
     def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
@@ -166,7 +173,7 @@ class Target:
     @property
     def is_on_the_move(self) -> bool:
         """Whether it has lately moved against the background, which what stays behind a target does not."""
-        return self.travel.lately >= _STRANDED_TRAVEL
+        return self.displacement.lately >= _LEAST_LATELY
 
     @property
     def is_poorly_rated(self) -> bool:
@@ -195,9 +202,10 @@ class Target:
             gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
             self.background_velocity = self.background_velocity + gain * (background - self.background_velocity)
         self.motion.predict(shift, seconds)
-        self.travel.predict(shift)
-        if self.landmark is not None:
-            self.landmark.predict(shift)
+        self.displacement.predict(shift, passed)
+        self.record.predict(passed)
+        if self.first_place is not None:
+            self.first_place.predict(shift)
         self.size = (self.size * shift.zoom).astype(np.float32)
         self.margins = (self.margins * shift.zoom).astype(np.float32)
         self.detected_side *= shift.zoom
@@ -206,7 +214,9 @@ class Target:
         self.frames_since_seen += 1
         self.seconds_unseen += passed
         self.seconds_alive += passed
+        self.seconds_since_detection += passed
         self.mask, self.mask_box = None, None
+        self.vouched = False
 
     def wait_inside(self, width: int, height: int) -> None:
         """Expect a LOST target that has left an image of that size where it left: there it may come back."""
@@ -239,8 +249,9 @@ class Target:
         box = as_boxes(mask_box)[0] + self.margins
         elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
         self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
-        self.travel.measure(box_centers(as_boxes(mask_box))[0])
-        self.size = ((1 - SIZE_GAIN) * self.size + SIZE_GAIN * box_sizes(box)[0]).astype(np.float32)
+        self.displacement.measure(box_centers(as_boxes(mask_box))[0])
+        gain = size_gain(elapsed)
+        self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         self.frames_since_seen = 0
         self.seconds_unseen = 0.0
 
@@ -262,7 +273,9 @@ class Target:
         """
         self.hits += 1
         self.misses = 0
+        self.record.hit(score)
         self.frames_since_detection = 0
+        self.seconds_since_detection = 0.0
         self.detected_side = float(box_sizes(box)[0].max())
         self.votes[class_id] = self.votes.get(class_id, 0.0) + score
         self.score = score if self.hits == 1 else (1 - _SCORE_GAIN) * self.score + _SCORE_GAIN * score
@@ -279,74 +292,82 @@ class Target:
         if self.state is TrackState.LOST:
             self.state = TrackState.CONFIRMED
 
-    def judge(self, settings: TrackerSettings, image: UInt8Image) -> None:
-        """Confirm a tentative target if enough detections agree and it flies or is sure to be one.
+    @property
+    def evidence(self) -> npt.NDArray[np.float64]:
+        """Values of the terms of :data:`smotracker_ros.tracking.existence.TERMS`, float64 (len(TERMS),)."""
+        size, record, way = self.longer_side, self.record, self.displacement
+        lately = way.deviations_lately(size)
+        seen = self.masks_seen > 0
+        values = {
+            "bias": 1.0,
+            "detected": np.log1p(record.hits),
+            "score": record.score,
+            "missed": record.missed,
+            "missed_share": record.misses / max(record.hits + record.misses, 1e-6),
+            "displacement": np.log1p(way.deviations(size)),
+            "displacement_lately": 0.0 if lately is None else np.log1p(lately),
+            "seen_shortly": float(lately is None),
+            "place_left": float(self.place_left > 0),
+            "place_unchanged": float(self.place_left < 0),
+            "rides": np.log1p(way.camera_path / (way.image_reach + 0.5 + 0.05 * size)),
+            "unseen": min(self.seconds_unseen, 1.0),
+            "size": np.log(max(size, 3.0) / 16),
+            "large": max(np.log(max(size, 3.0) / 40), 0.0),
+            "mask_quality": self.mean_quality - 0.6 if seen else 0.0,
+            "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
+            "age": np.log1p(self.seconds_alive),
+        }
+        return np.array([values[name] for name in TERMS], dtype=np.float64)
+
+    def judge(self, settings: TrackerSettings, model: ExistenceModel, image: UInt8Image) -> None:
+        """Say how probable the target is, and change its state by that.
 
         Args:
-            settings: thresholds.
+            settings: probabilities from and below which it is CONFIRMED and LOST.
+            model: weighs what has been seen of it.
             image: uint8 RGB (height, width, 3), the current frame.
         """
-        if self.state is not TrackState.TENTATIVE or self.hits < settings.confirmations:
-            return
-        if self.mean_quality < settings.least_quality or self.score < settings.birth_confidence:
-            return
-        if self.travel.rides(self.longer_side):
-            return
-        if settings.least_travel == 0 or self._flies(settings, image) or self._is_sure(settings):
-            self.state = TrackState.CONFIRMED
-            self.landmark = None
+        if self.first_place is not None:
+            unchanged = self.first_place.is_unchanged(image, self.displacement.drift)
+            self.place_left = 0 if unchanged is None else -1 if unchanged else 1
+        self.probability = model.probability(self.evidence)
+        if self.vouched:
+            self.probability = max(self.probability, settings.confirm_probability)
+            self.forgive()
+        if self.state is TrackState.TENTATIVE:
+            if self.probability >= settings.confirm_probability:
+                self.state, self.first_place = TrackState.CONFIRMED, None
+            elif self.probability < _HOPELESS:
+                self.state = TrackState.REMOVED
+        elif self.state is TrackState.CONFIRMED and self.probability < settings.lost_probability:
+            self.state = TrackState.LOST
 
-    def _flies(self, settings: TrackerSettings, image: UInt8Image) -> bool:
-        """Whether it has moved against the background, more than the camera's motion may be off, and left its place."""
-        least = max(settings.least_travel, _LEAST_TRAVEL_SIZES * self.longer_side) + self.travel.drift
-        far = max(_FAR_PIXELS, _FAR_SIZES * self.longer_side) + self.travel.drift
-        if self.travel.longest < least and self.travel.farthest < max(far, least):
-            return False
-        if self.landmark is None:
-            return True
-        unchanged = self.landmark.is_unchanged(image, self.travel.drift)
-        return not unchanged if unchanged is not None else self.travel.longest >= _UNSEEN_PLACE_TRAVEL * least
+    @property
+    def is_clutter(self) -> bool:
+        """Whether it has been detected again and again but has waited too long to be confirmed."""
+        waits = self.state is TrackState.TENTATIVE and self.seconds_alive >= _LONGEST_WAIT
+        return waits and self.hits > 1
 
-    def _is_sure(self, settings: TrackerSettings) -> bool:
-        """Whether it is a target even if it stands still: beyond doubt, or small, sharp and detected often.
-
-        Of what three detections had not confirmed in 97 training clips, 10 targets and 1 other were small and sharp;
-        7 targets and 39 others were not.
-        """
-        if self.hits < _SURE_HITS:
-            return False
-        sharp = self.mean_quality >= settings.hover_quality and self.longer_side <= settings.hover_size
-        return self.score >= settings.sure_confidence or (sharp and self.score >= settings.hover_confidence)
-
-    def is_clutter(self, settings: TrackerSettings) -> bool:
-        """Whether it has been detected often enough to be a target but has waited too long to be confirmed."""
-        return (
-            self.state is TrackState.TENTATIVE
-            and self.hits >= settings.confirmations
-            and self.seconds_alive >= settings.clutter_seconds
-        )
-
-    def missed(self, settings: TrackerSettings) -> None:
+    def missed(self) -> None:
         """A detector pass found nothing here."""
-        doubtful = self.mask is None or self.quality < _DOUBTFUL_QUALITY
-        self.misses += _DOUBTFUL_WEIGHT if doubtful else 1
-        if self.state is TrackState.TENTATIVE and self.misses >= settings.tentative_misses:
-            self.state = TrackState.REMOVED
-        elif self.state is TrackState.CONFIRMED:
-            # a masklet whose target has left stays on the background behind it
-            stranded = not self.is_on_the_move and self.misses >= _STRANDED_MISSES
-            if stranded or self.misses >= settings.confirmed_misses:
-                self.state = TrackState.LOST
+        if not self.vouched:
+            self.misses += 1
+            self.record.miss()
+
+    def forgive(self) -> None:
+        """Forget the misses: somebody else knows that the target is there."""
+        self.misses = 0
+        self.record.forgive()
 
     def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
-        score = float(np.clip(self.score, 0.0, 1.0))
+        score = score_probability(float(np.clip(self.score, 0.0, 1.0)), settings.score_offset, settings.score_slope)
         tight = settings.box_convention == "mask" and self.mask_box is not None
         return Track(
             id=self.id,
             state=self.state,
             box=self.mask_box if tight and self.mask_box is not None else self.box,
-            score=score_probability(score, settings.score_offset, settings.score_slope),
+            score=self.probability if settings.reported_score == "probability" else score,
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),
             mask=self.mask,
@@ -354,4 +375,5 @@ class Target:
             age=self.age,
             frames_since_detection=self.frames_since_detection,
             frames_since_seen=self.frames_since_seen,
+            probability=self.probability,
         )

@@ -8,7 +8,7 @@ likely clutter, rests: it is moved in the same way, and looked at more seldom st
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -28,10 +28,10 @@ _REACH_SIZES = 0.35
 _LIKENESS = 0.7
 # What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
 _RESTING_MASKS = 8
-_RESTING_INTERVAL = 6
+_RESTING_SECONDS = 0.2
 # A target that is not calm - just born, doubtful, or standing where the detector misses it - is looked at once in so
-# many frames
-_RESTLESS_INTERVAL = 2
+# many seconds
+_RESTLESS_SECONDS = 1 / 15
 # Neighbours within so many sizes disturb
 _LONELY_SIZES = 0.5
 
@@ -70,8 +70,8 @@ class Gliding:
         targets: Mapping[int, Target],
         image: UInt8Image,
         seconds: float,
-        turn: int,
-        interval: int,
+        looks: Callable[[float], bool],
+        interval: float,
         disturbed: Collection[int],
     ) -> set[int]:
         """Move the masks of lonely targets to this frame. Call it after their prediction, before propagation.
@@ -80,10 +80,9 @@ class Gliding:
             targets: by id.
             image: uint8 RGB (height, width, 3), the current frame.
             seconds: time since the previous frame.
-            turn: number of the frame since SAM2 last looked at all targets. All calm ones are looked at in the same
-                frames, as a pass in a batch costs half as much as alone; a frame with a detector pass is dearer still.
-            interval: a calm target is looked at by SAM2 once in so many frames, at least; others in every second one,
-                but for those that have long waited to be confirmed.
+            looks: whether SAM2 looks on this frame at targets that it sees once in so many seconds.
+            interval: seconds within which a calm target is looked at; doubtful ones are sooner, those that have long
+                waited to be confirmed later.
             disturbed: ids of targets that may not glide.
 
         Returns:
@@ -101,7 +100,7 @@ class Gliding:
         lonely = (near | np.eye(len(live), dtype=np.bool_)).sum(axis=1) <= 1
         carried = set()
         for target, alone in zip(live, lonely.tolist(), strict=True):
-            due = turn % _turns(target, interval) == 0
+            due = looks(_interval(target, interval))
             undisturbed = target.id not in disturbed and (alone or _rests(target))
             may_glide = not due and undisturbed and target.frames_since_seen == 1
             if may_glide and self._move(target, image, seconds):
@@ -151,13 +150,13 @@ def _rests(target: Target) -> bool:
     return target.state is TrackState.TENTATIVE and target.masks_seen >= _RESTING_MASKS
 
 
-def _turns(target: Target, interval: int) -> int:
-    """In one of how many frames SAM2 looks at a target whatever happens."""
+def _interval(target: Target, interval: float) -> float:
+    """Seconds within which SAM2 looks at a target whatever happens."""
     if _rests(target):
-        return max(interval, _RESTING_INTERVAL)
+        return max(interval, _RESTING_SECONDS)
     trusted = target.misses == 0 or target.is_on_the_move
     calm = target.state is TrackState.CONFIRMED and trusted and not target.is_poorly_rated
-    return interval if calm else min(interval, _RESTLESS_INTERVAL)
+    return interval if calm else min(interval, _RESTLESS_SECONDS)
 
 
 def _peak(values: FloatArray, index: int) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,11 +19,13 @@ from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
-from smotracker_ros.tracking.clutter import ClutterMap, Landmark
+from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.costs import Side, appearance_matters
 from smotracker_ros.tracking.crossings import Crossings
-from smotracker_ros.tracking.detector_schedule import ClipSchedule
+from smotracker_ros.tracking.detector_schedule import DetectorSchedule
+from smotracker_ros.tracking.displacement import BackgroundTemplate
 from smotracker_ros.tracking.duplicates import Duplicates
+from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
 from smotracker_ros.tracking.population import Population
 from smotracker_ros.tracking.rivals import Rivals, lies_on_any, show_several
@@ -42,17 +45,26 @@ class SmoTracker:
         detector: finds objects at clip boundaries.
         propagator: carries masklets through every frame.
         settings: see :class:`TrackerSettings`.
+        existence: how probable targets are; None: by the weights that the settings name.
 
     Attributes:
         observe: is told both sides of each association, masklets and detections; None: nobody is.
+        observe_targets: is told all targets at the end of each frame; None: nobody is.
     """
 
-    def __init__(self, detector: Detector, propagator: Propagator, settings: TrackerSettings) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        propagator: Propagator,
+        settings: TrackerSettings,
+        existence: ExistenceModel | None = None,
+    ) -> None:
         self._detector = detector
         self._view = DetectorView(detector)
         self._propagator = propagator
         self._settings = settings
         self._background = Background(settings.ignore_mask)
+        self._existence = existence or self._load_existence()
         self._clutter = ClutterMap()
         self._crossings = Crossings()
         self._gliding = Gliding()
@@ -62,10 +74,16 @@ class SmoTracker:
         self.cues = CueBook()
         self._open_cues: list[Cue] = []
         self.observe: Callable[[Side, Side], None] | None = None
+        self.observe_targets: Callable[[Collection[Target]], None] | None = None
         self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
-        self._clips = ClipSchedule()
+        self._schedule = DetectorSchedule()
         self.frames = 0
+
+    def _load_existence(self) -> ExistenceModel:
+        named = self._settings.existence_weights
+        path = Path(named).expanduser() if named else FITTED
+        return ExistenceModel.load(path, self._propagator.network.name)
 
     @property
     def settings(self) -> TrackerSettings:
@@ -91,7 +109,7 @@ class SmoTracker:
     @property
     def detector_passes(self) -> int:
         """Frames on which the detector has run."""
-        return self._clips.passes
+        return self._schedule.passes
 
     @property
     def device(self) -> str:
@@ -133,7 +151,7 @@ class SmoTracker:
         self._duplicates.reset()
         self.cues.reset()
         self._last_timestamp = None
-        self._clips.reset()
+        self._schedule.reset()
 
     def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
         """Track one frame and return all its live and lost tracks; no later frame is needed.
@@ -180,7 +198,7 @@ class SmoTracker:
         self._view.push(frame, shift.matrix)
         # from here on the targets are on this frame, even if it fails
         self._last_timestamp = frame.timestamp_ns
-        self._clips.advance(self._settings)
+        self._schedule.advance(seconds, self._settings)
         self.frames += 1
         self._clutter.predict(shift)
         self._crossings.predict(shift, seconds)
@@ -191,19 +209,21 @@ class SmoTracker:
             self._propagate(frame, seconds)
         finally:
             self.cues.remember(frame, shift, self._targets)
-        self._crossings.update(self._targets, self._propagator.time)
+        self._crossings.update(self._targets, self._propagator.time, seconds)
         self._follow_cues(frame)
         self.cues.protect(self._targets, passed)
-        self._duplicates.count(self._targets.values())
+        self._duplicates.count(self._targets.values(), seconds)
         detects = self._clip_starts()
         if detects:
             try:
                 self._confront(frame)
             except BaseException:
-                self._clips.take_back()
+                self._schedule.take_back()
                 raise
             self._duplicates.merge(self._targets, self._crossings.unsettled)
-        self._targets.retire(frame, self._settings, self._clutter)
+        self._targets.retire(frame, self._settings, self._existence, self._clutter)
+        if self.observe_targets is not None:
+            self.observe_targets(self._targets.values())
         self._bury()
         self._background.exclude([target.box for target in self._targets.live])
         names = self._detector.class_names
@@ -211,11 +231,12 @@ class SmoTracker:
         return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
-        interval = self._settings.masklet_interval
+        interval = self._settings.masklet_seconds
         gliding: set[int] = set()
-        if interval > 1 and not self._clips.ends(self._settings):
-            disturbed = self._crossings.unsettled
-            gliding = self._gliding.carry(self._targets, frame.image, seconds, self._clips.turn, interval, disturbed)
+        if interval and not self._schedule.ends(self._settings):
+            gliding = self._gliding.carry(
+                self._targets, frame.image, seconds, self._schedule.looks, interval, self._crossings.unsettled
+            )
         live = [target for target in self._targets.live if target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(
@@ -226,13 +247,13 @@ class SmoTracker:
             frozen=() if self._first_frame_only else self._crossings.unsettled,
             choose=self._mask_choice.choose if chooses else None,
         )
-        slipped = set() if self._first_frame_only else self._rivals.judge(self._targets, masklets, gliding)
+        slipped = set() if self._first_frame_only else self._rivals.judge(self._targets, masklets, gliding, seconds)
         for target in live:
             if target.id in slipped:
                 self._propagator.rewind(target.id, self._propagator.time)
                 continue
             self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
-            if interval > 1:
+            if interval:
                 self._gliding.remember(target, frame.image)
 
     @property
@@ -287,7 +308,7 @@ class SmoTracker:
         slipped = self._rivals.slipped
         live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
         wanted = self._rivals.wants_detector or self._crossings.wants_detector(self._targets)
-        return self._clips.starts(live, self._settings, wanted)
+        return self._schedule.starts(live, self._settings, wanted)
 
     def _confront(self, frame: Frame) -> None:
         """Detect, match detections with live masklets, then with lost ones; the rest are born."""
@@ -332,7 +353,7 @@ class SmoTracker:
                     prompts[target.id] = box
                 self._accept(target, found, index, appearance)
             for row in result.unmatched_masklets if group is not lost else ():
-                group[row].missed(settings)
+                group[row].missed()
             matched = candidates[[column for _, column in result.matches]]
             free = free[~np.isin(free, matched)]
         prompts.update(self._births(found, appearance, free, travelled))
@@ -342,8 +363,8 @@ class SmoTracker:
                 self._look(target, masklet, 0.0, ungated=True)
                 if target.mask_box is not None:
                     target.margins = box_margins(prompts[identity], target.mask_box)
-                    if target.age == 0 and target.travel.longest == 0:
-                        target.landmark = Landmark.take(frame.image, target.mask_box)
+                    if target.age == 0 and target.displacement.farthest == 0:
+                        target.first_place = BackgroundTemplate.take(frame.image, target.mask_box)
                     target.motion.center = box_centers(prompts[identity])[0]
                     target.size = box_sizes(prompts[identity])[0]
                 elif target.hits <= 1:
@@ -389,7 +410,7 @@ class SmoTracker:
         for index in self._targets.births(found, free, self._crossings.unsettled, self._settings):
             target = Target.born(self._targets.next_id, found.boxes[index], appearance[index])
             self._targets.add(target)
-            target.travel.longest = float(travelled[index])
+            target.displacement.farthest = float(travelled[index])
             self._accept(target, found, index, appearance)
             prompts[target.id] = found.boxes[index]
         return prompts

@@ -23,7 +23,7 @@ from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, re
 # steps between sampled frames, in stored frames
 _STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
 # Sides of windows in sizes of the target: the tracker's own (`window_factor`), and what its errors of size make of it
-_WINDOW_FACTORS = (2.0, 4.0)
+_WINDOW_FACTORS = (2.8, 5.6)
 # Share of the sequences with a look-alike that have a second one
 _SECOND_LOOKALIKE = 1 / 3
 
@@ -35,7 +35,7 @@ class Sequence:
     Attributes:
         images: uint8 (T, S, S, 3).
         masks: bool (T, S, S); all False where the target is not visible.
-        boxes: float32 (T, 4), loose label boxes in window pixels, NaN where the target is not visible.
+        boxes: float32 (T, 4), boxes of the visible extent in window pixels, NaN where the target is not visible.
         weights: float32 (T,), trust in each mask.
     """
 
@@ -120,7 +120,7 @@ class SequenceSampler:
             mask = np.zeros((size, size), dtype=bool)
             if state != ABSENT and vanish[t]:
                 hole = np.zeros(image.shape, dtype=np.uint8)
-                x1, y1, x2, y2 = np.round(track.boxes[index] + [-1, -1, 1, 1]).astype(int)
+                x1, y1, x2, y2 = np.round(track.boxes[index] + [-3, -3, 3, 3]).astype(int)
                 hole[max(y1, 0) : y2, max(x1, 0) : x2] = 1
                 image = cv2.inpaint(np.ascontiguousarray(image), hole, 2, cv2.INPAINT_TELEA)
             elif state != ABSENT:

@@ -34,7 +34,7 @@ from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.tracking.camera_motion import CameraMotion
-from smotracker_ros.tracking.target import SIZE_GAIN
+from smotracker_ros.tracking.target import size_gain
 from smotracker_ros.training.clips import Clip, owners
 from smotracker_ros.training.curves import calibration_error, fit_curve
 
@@ -258,7 +258,8 @@ def masklet_quality(
                 loose = None if masklet.box is None else masklet.box + margin
                 tracked = None
                 if loose is not None:
-                    size = ((1 - SIZE_GAIN) * size + SIZE_GAIN * box_sizes(loose)[0]).astype(np.float32)
+                    gain = size_gain(1 / clip.fps)
+                    size = ((1 - gain) * size + gain * box_sizes(loose)[0]).astype(np.float32)
                     center = box_centers(loose)[0]
                     tracked = np.concatenate([center - size / 2, center + size / 2]).astype(np.float32)
                 if horizon in HORIZONS:

@@ -53,13 +53,17 @@ class Layer:
         behind = cv2.blur(picture[place], (2 * alpha.shape[1] // 2 + 1, 2 * alpha.shape[0] // 2 + 1))
         picture[place] += alpha * (behind + self.contrast[place] - picture[place])
 
-    def box(self) -> FloatArray | None:
-        """Box of the visible extent, float32 (4,), xyxy pixels; None where nothing can be seen."""
+    def visible(self) -> BoolArray:
+        """Pixels that can be seen, bool (height, width)."""
         strength = self.alpha * np.abs(self.contrast)
         peak = float(strength.max(initial=0.0))
-        if peak < 2.0:
-            return None
-        box = MaskPatch.from_full(strength > _SEEN * peak).box()
+        return (
+            np.asarray(strength > max(_SEEN * peak, 0.3)) if peak >= 2.0 else np.zeros(strength.shape, dtype=np.bool_)
+        )
+
+    def box(self) -> FloatArray | None:
+        """Box of the visible extent, float32 (4,), xyxy pixels; None where nothing can be seen."""
+        box = MaskPatch.from_full(self.visible()).box()
         if box is None:
             return None
         height, width = self.alpha.shape

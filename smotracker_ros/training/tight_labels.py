@@ -22,12 +22,14 @@ class TightLabels:
 
     Attributes:
         boxes: float32 (N, 4), xyxy pixels; where the mask cannot be trusted, what is usual for the object.
+        ids: int64 (N,), as in the labels.
         class_ids: int64 (N,).
         masks: one per label, None where it cannot be trusted.
         unknown: float32 (M, 4), loose boxes of objects whose visible extent nobody knows.
     """
 
     boxes: FloatArray
+    ids: npt.NDArray[np.int64]
     class_ids: npt.NDArray[np.int64]
     masks: tuple[BoolArray | None, ...]
     unknown: FloatArray
@@ -59,7 +61,7 @@ def tighten(clip: Clip, pictures: dict[int, UInt8Image]) -> dict[int, TightLabel
     result = {}
     for index, masks in found.items():
         labels = clip.labels[index]
-        boxes, class_ids, kept, unknown = [], [], [], []
+        boxes, ids, class_ids, kept, unknown = [], [], [], [], []
         rows = zip(labels.ids.tolist(), labels.class_ids.tolist(), labels.boxes, masks, strict=True)
         for identity, class_id, box, outline in rows:
             tight = None if outline is None else MaskPatch.from_full(outline).box()
@@ -70,9 +72,14 @@ def tighten(clip: Clip, pictures: dict[int, UInt8Image]) -> dict[int, TightLabel
                 unknown.append(box)
                 continue
             boxes.append(tight)
+            ids.append(identity)
             class_ids.append(class_id)
             kept.append(outline)
         result[index] = TightLabels(
-            as_boxes(boxes), np.array(class_ids, dtype=np.int64), tuple(kept), as_boxes(unknown)
+            as_boxes(boxes),
+            np.array(ids, dtype=np.int64),
+            np.array(class_ids, dtype=np.int64),
+            tuple(kept),
+            as_boxes(unknown),
         )
     return result

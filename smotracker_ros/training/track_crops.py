@@ -7,7 +7,7 @@ surroundings are cut out once and stored as memory-mapped arrays, from which wor
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,16 @@ from rich.progress import track as progress
 
 from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.training.clips import Clip, read_clips
-from smotracker_ros.training.pseudo_masks import pseudo_mask
+from smotracker_ros.training.detector_crops import collect_cut_outs
+from smotracker_ros.training.flights import fly
 from smotracker_ros.training.scenes import SceneSettings, render_scene
+from smotracker_ros.training.tight_labels import tighten
 
 ABSENT, TRUSTED, DOUBTFUL = 0, 1, 2
+# Every n-th clip lends its targets to rendered flights
+_SPRITE_STEP = 3
+# Sides of crops in sizes of the target
+_ROOM = 7.0
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,9 @@ class TrackCrops:
     Attributes:
         images: uint8 grey (frames, side, side), each centred on the object.
         masks: uint8 (frames, side, side), 1 on the object.
-        boxes: float32 (frames, 4), loose label box in the crop, NaN where absent.
+        boxes: float32 (frames, 4), box of the visible extent in the crop, NaN where absent.
         states: uint8 (frames,): ABSENT, TRUSTED mask or DOUBTFUL mask.
-        size: the object's median longer side in pixels, as labelled.
+        size: the object's median longer side in pixels.
         rendered: whether it comes from a rendered scene.
     """
 
@@ -47,7 +53,7 @@ class TrackCrops:
 
 def crop_side(size: float) -> int:
     """Side in pixels of the crops of an object whose longer side is `size` pixels: room for windows and for misses."""
-    return int(np.clip(2 * round(4.5 * size), 64, 320))
+    return int(np.clip(2 * round(_ROOM * size / 2), 64, 320))
 
 
 def _centered(image: npt.NDArray[np.uint8], center: tuple[int, int], side: int) -> npt.NDArray[np.uint8]:
@@ -105,7 +111,7 @@ class _Writer:
 
 
 def write_real_tracks(clips: Iterable[Clip], directory: Path, frame_step: int = 2) -> None:
-    """Cut out every labelled object of real clips; masks are thresholded inside the labels.
+    """Cut out every labelled object of real clips, with the mask of its visible extent.
 
     Args:
         clips: labelled clips.
@@ -113,24 +119,35 @@ def write_real_tracks(clips: Iterable[Clip], directory: Path, frame_step: int = 
         frame_step: every n-th frame is stored.
     """
     for clip in progress(list(clips), description="real tracks"):
+        pictures = {
+            index: np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+            for index, image in clip.images(frame_step)
+        }
+        tight = tighten(clip, pictures)
         sizes: dict[int, list[float]] = {}
-        for labels in clip.labels:
+        for labels in tight.values():
             for identity, box in zip(labels.ids.tolist(), labels.boxes, strict=True):
                 sizes.setdefault(identity, []).append(float(max(box[2] - box[0], box[3] - box[1])))
         writers = {key: _Writer(f"{clip.name}_{key}", float(np.median(value)), False) for key, value in sizes.items()}
-        for index, image in clip.images(frame_step):
-            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-            for identity, box in zip(clip.labels[index].ids.tolist(), clip.labels[index].boxes, strict=True):
-                mask, trusted = pseudo_mask(grey, box)
-                writers[identity].add(grey, box, mask, TRUSTED if trusted else DOUBTFUL)
+        for index, labels in tight.items():
+            for identity, box, outline in zip(labels.ids.tolist(), labels.boxes, labels.masks, strict=True):
+                mask = outline if outline is not None else _filled(box, pictures[index].shape)
+                writers[identity].add(pictures[index], box, mask, DOUBTFUL if outline is None else TRUSTED)
         for writer in writers.values():
             writer.write(directory)
 
 
+def _filled(box: FloatArray, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """An ellipse in a box, bool of a shape, where nothing better is known."""
+    mask = np.zeros(shape, dtype=np.uint8)
+    x, y = (round(float(value)) for value in (box[:2] + box[2:]) / 2)
+    a, b = (max(round(float(value)), 1) for value in (box[2:] - box[:2]) / 2)
+    cv2.ellipse(mask, (x, y), (a, b), 0, 0, 360, 1, -1)
+    return mask > 0
+
+
 def write_rendered_tracks(scenes: int, directory: Path, seed: int, frames: int = 48) -> None:
     """Render scenes and cut out every target, its absences included.
-
-    The label of a rendered target is its exact box, widened at random as people's labels are.
 
     Args:
         scenes: number of scenes, half of them infrared-sized.
@@ -154,16 +171,44 @@ def write_rendered_tracks(scenes: int, directory: Path, seed: int, frames: int =
         for identity in identities:
             spans = [f.boxes[list(f.ids).index(identity)] for f in rendered if identity in f.ids]
             longest = [float(max(b[2] - b[0], b[3] - b[1])) for b in spans]
-            margin = generator.uniform(0, 5, 4) * np.array([-1, -1, 1, 1])
-            writer = _Writer(f"scene{seed + number}_{identity}", float(np.median(longest)) + 5, True)
+            writer = _Writer(f"scene{seed + number}_{identity}", float(np.median(longest)) + 2, True)
             for frame in rendered:
                 grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
                 mask = frame.label_image == identity
                 if identity in frame.ids and np.count_nonzero(mask) >= 4:
-                    box = frame.boxes[list(frame.ids).index(identity)] + margin + generator.normal(0, 0.4, 4)
-                    writer.add(grey, box.astype(np.float32), mask, TRUSTED)
+                    # a pixel of halo, as in the masks of real targets
+                    mask = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+                    box = frame.boxes[list(frame.ids).index(identity)] + np.array([-1, -1, 1, 1], dtype=np.float32)
+                    writer.add(grey, box, mask, TRUSTED)
                 else:
                     writer.add(grey, None, None, ABSENT)
+            writer.write(directory)
+
+
+def write_flight_tracks(clips: Sequence[Clip], scenes: int, directory: Path, seed: int, frames: int = 48) -> None:
+    """Render flights in front of anything (:mod:`smotracker_ros.training.flights`) and cut out every target.
+
+    Args:
+        clips: real targets are lifted from them.
+        scenes: number of scenes.
+        directory: where the arrays go.
+        seed: of the first scene.
+        frames: per scene.
+    """
+    book = collect_cut_outs(list(clips), seed)
+    sprites = [*book[True], *book[False]]
+    for number in progress(range(scenes), description="flights"):
+        generator = np.random.default_rng(seed + number)
+        rendered = list(fly(480, 384, frames, sprites, generator))
+        for target in sorted({key for frame in rendered for key in frame.masks}):
+            sizes = [float(max(f.boxes[target][2:] - f.boxes[target][:2])) for f in rendered if target in f.boxes]
+            writer = _Writer(f"flight{seed + number}_{target}", float(np.median(sizes)), True)
+            for frame in rendered:
+                if target in frame.masks:
+                    mask = cv2.dilate(frame.masks[target].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+                    writer.add(frame.grey, frame.boxes[target], mask, TRUSTED)
+                else:
+                    writer.add(frame.grey, None, None, ABSENT)
             writer.write(directory)
 
 
@@ -173,7 +218,7 @@ def write_track_crops(data: Path, directory: Path, scenes: int, seed: int = 1000
     Args:
         data: folder of labelled clips.
         directory: output folder.
-        scenes: number of rendered scenes.
+        scenes: number of rendered flights; half as many whole scenes are rendered beside them.
         seed: seed of the first scene.
     """
     for name in ("real", "rendered"):
@@ -184,7 +229,8 @@ def write_track_crops(data: Path, directory: Path, scenes: int, seed: int = 1000
         if name == "real":
             write_real_tracks(read_clips(data), directory / name)
         else:
-            write_rendered_tracks(scenes, directory / name, seed)
+            write_rendered_tracks(scenes // 2, directory / name, seed)
+            write_flight_tracks(read_clips(data)[::_SPRITE_STEP], scenes, directory / name, seed + 100000)
         done.write_text(json.dumps({"data": str(data.name), "scenes": scenes, "seed": seed}))
 
 

@@ -110,7 +110,9 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     _one_line_error(result, "cannot be written")
 
 
-@pytest.mark.parametrize("change", ["clip_lenght=3", "clip_length=many", "clip_length", "clip_length=0"])
+@pytest.mark.parametrize(
+    "change", ["max_live_trakcs=3", "max_live_tracks=many", "max_live_tracks", "max_live_tracks=0"]
+)
 def test_wrong_settings(scene: Path, tmp_path: Path, change: str) -> None:
     result = _run("track", scene / "video.mp4", "--output", tmp_path / "o", "--set", change)
     _one_line_error(result)
@@ -132,7 +134,7 @@ def test_missing_weights(scene: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_track_writes_everything(scene: Path, tmp_path: Path) -> None:
     output = tmp_path / "o"
-    result = _run("track", scene, "--output", output, "--masks", "--bag", "--frames", 15, "--set", "clip_length=6")
+    result = _run("track", scene, "--output", output, "--masks", "--bag", "--frames", 15, "--set", "clip_seconds=0.2")
     assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in output.iterdir())
     assert names == ["bag", "masks", "overlay.mp4", "summary.json", "tracks.txt"]
@@ -140,7 +142,7 @@ def test_track_writes_everything(scene: Path, tmp_path: Path) -> None:
     assert summary["frames"] == 15
     assert summary["fps"] == 30
     assert summary["preset"] == "y-smotracker"
-    assert summary["settings"]["clip_length"] == 6
+    assert summary["settings"]["clip_seconds"] == 0.2
     assert summary["models"]
     text = (output / "tracks.txt").read_text()
     rows = [line.split(",") for line in text.splitlines()]
@@ -209,7 +211,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("clip_length=7", ("clip_length", 7)),
+        ("max_live_tracks=7", ("max_live_tracks", 7)),
         ("window_factor = 2.5", ("window_factor", 2.5)),
         ("adaptive_clips=no", ("adaptive_clips", False)),
         ("adaptive_clips=True", ("adaptive_clips", True)),
@@ -222,7 +224,7 @@ def test_overrides(text: str, expected: tuple[str, object]) -> None:
     assert type(value) is type(expected[1])
 
 
-@pytest.mark.parametrize("text", ["clip_length", "=3", "nothing=3", "clip_length=2.5", "adaptive_clips=maybe"])
+@pytest.mark.parametrize("text", ["max_live_tracks", "=3", "nothing=3", "max_live_tracks=2.5", "adaptive_clips=maybe"])
 def test_wrong_overrides(text: str) -> None:
     with pytest.raises(SettingsError):
         parse_override(text)
@@ -247,7 +249,7 @@ def test_other_sizes_in_a_folder_begin_anew_and_are_said(scene: Path, tmp_path: 
         image = frame.image if frame.index < 12 else cv2.resize(frame.image, (400, 320))
         cv2.imwrite(str(folder / f"{frame.index + 1:04d}.png"), image[:, :, ::-1])
     (folder / "0004.png").unlink()
-    settings = ["--set", "birth_confidence=0.15", "--set", "confirmations=1", "--set", "least_travel=0"]
+    settings = ["--set", "birth_confidence=0.15", "--set", "confirm_probability=0"]
     result = _run("track", folder, "--output", tmp_path / "o", "--masks", *settings)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("image size changed from 320x256 to 400x320") == 1

@@ -24,14 +24,14 @@ def _file(folder: Path, text: str | bytes) -> Path:
 
 def test_all_ways_to_name_a_node(tmp_path: Path) -> None:
     text = """
-    smotracker: {ros__parameters: {clip_length: 6, group: {a: 1, b: {c: 2.5}}}}
+    smotracker: {ros__parameters: {max_live_tracks: 6, group: {a: 1, b: {c: 2.5}}}}
     /front:
-      smotracker: {ros__parameters: {clip_length: 7}}
+      smotracker: {ros__parameters: {max_live_tracks: 7}}
     /**: {ros__parameters: {}}
     """
     assert read_parameter_file(_file(tmp_path, text)) == {
-        "/smotracker": {"clip_length": 6, "group.a": 1, "group.b.c": 2.5},
-        "/front/smotracker": {"clip_length": 7},
+        "/smotracker": {"max_live_tracks": 6, "group.a": 1, "group.b.c": 2.5},
+        "/front/smotracker": {"max_live_tracks": 7},
         "/**": {},
     }
 
@@ -44,11 +44,11 @@ def test_a_byte_order_mark_is_no_part_of_the_name(tmp_path: Path, mark: bytes) -
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("clip_length: 5", "where ros__parameters is expected below /clip_length"),
+        ("max_live_tracks: 5", "where ros__parameters is expected below /max_live_tracks"),
         ("- 1", "where ros__parameters is expected; write NODE"),
         ("text", "where ros__parameters is expected"),
         ("/**:\n  ros__parameters:\n", "no parameters in ros__parameters of /\\*\\*"),
-        ("/**:\n  ros__parameters:\n    clip_length:\n", "gives clip_length no value"),
+        ("/**:\n  ros__parameters:\n    max_live_tracks:\n", "gives max_live_tracks no value"),
         ("/**: [1,\n", "is no YAML in line 2"),
         ("/**:\n\tros__parameters: {a: 1}\n", "is no YAML in line 2"),
         (b"\x00\x01", "is no YAML"),
@@ -90,7 +90,7 @@ def test_wildcards(pattern: str, node: str, expected: bool) -> None:
 
 
 def test_files_for_other_nodes_are_named(tmp_path: Path) -> None:
-    path = str(_file(tmp_path, "tracker: {ros__parameters: {clip_length: 5}}"))
+    path = str(_file(tmp_path, "tracker: {ros__parameters: {max_live_tracks: 5}}"))
     (text,) = unused_files([path], "/front/smotracker")
     assert path in text and "it is for /tracker" in text and "this node is /front/smotracker" in text
     assert not unused_files([path], "/tracker")
@@ -104,6 +104,6 @@ def test_the_files_of_a_command_line() -> None:
 
 
 def test_the_most_similar_name_is_suggested() -> None:
-    known = ("clip_length", "clutter_seconds", "preset")
-    assert did_you_mean("clip_lenght", known) == "; did you mean clip_length?"
+    known = ("max_live_tracks", "clip_seconds", "preset")
+    assert did_you_mean("max_live_trakcs", known) == "; did you mean max_live_tracks?"
     assert did_you_mean("nothing_like_it", known) == ""

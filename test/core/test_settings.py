@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.retired_settings import RETIRED
 from smotracker_ros.core.settings import SettingsError, TrackerSettings, check_setting, parse_overrides
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.tracking.tracker import SmoTracker
@@ -103,12 +104,12 @@ def test_a_file_that_has_gone_since_does_not_stop_other_changes(tmp_path: Path) 
     weights.touch()
     settings = TrackerSettings().replace({"masklet_weights": str(weights)})
     weights.unlink()
-    assert settings.replace({"clip_length": 6, "masklet_weights": str(weights)}).clip_length == 6
+    assert settings.replace({"max_live_tracks": 6, "masklet_weights": str(weights)}).max_live_tracks == 6
 
 
 def test_a_setting_is_given_once() -> None:
-    with pytest.raises(SettingsError, match="clip_length is set twice, to 3 and to 4"):
-        parse_overrides(["clip_length=3", "device=cpu", "clip_length=4"])
+    with pytest.raises(SettingsError, match="max_live_tracks is set twice, to 3 and to 4"):
+        parse_overrides(["max_live_tracks=3", "device=cpu", "max_live_tracks=4"])
 
 
 @pytest.fixture(scope="module")
@@ -152,22 +153,22 @@ def _frames() -> list[Frame]:
 
 def test_replace_leaves_the_original() -> None:
     settings = TrackerSettings()
-    changed = settings.replace({"clip_length": 30, "device": "cpu"})
-    assert (changed.clip_length, changed.device) == (30, "cpu")
-    assert settings.clip_length == TrackerSettings().clip_length != 30
+    changed = settings.replace({"max_live_tracks": 30, "device": "cpu"})
+    assert (changed.max_live_tracks, changed.device) == (30, "cpu")
+    assert settings.max_live_tracks == TrackerSettings().max_live_tracks != 30
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"unknown setting clip_lenght.*clip_length"):
-        TrackerSettings().replace({"clip_lenght": 3})
+    with pytest.raises(SettingsError, match=r"unknown setting max_live_trakcs.*max_live_tracks"):
+        TrackerSettings().replace({"max_live_trakcs": 3})
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("clip_length", 3.0),
-        ("clip_length", "3"),
-        ("clip_length", True),
+        ("max_live_tracks", 3.0),
+        ("max_live_tracks", "3"),
+        ("max_live_tracks", True),
         ("adaptive_clips", 1),
         ("device", None),
         ("detector_confidence", "high"),
@@ -192,3 +193,12 @@ def test_choices(name: str) -> None:
 def test_not_a_number_is_out_of_range() -> None:
     with pytest.raises(SettingsError, match="must lie in"):
         TrackerSettings().replace({"birth_confidence": float("nan")})
+
+
+@pytest.mark.parametrize("name", sorted(RETIRED))
+def test_a_retired_setting_is_refused_with_what_became_of_it(name: str) -> None:
+    assert name not in {field.name for field in FIELDS}
+    with pytest.raises(SettingsError, match=f"unknown setting {name} any more: .*(clip_|masklet_|_probability)"):
+        TrackerSettings().replace({name: 1})
+    with pytest.raises(SettingsError, match=f"unknown setting {name} any more"):
+        parse_overrides([f"{name}=1"])

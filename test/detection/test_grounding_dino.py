@@ -88,8 +88,8 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
         "g-smotracker",
         {
             "grounding_dino_weights": str(tiny_grounding_dino), "prompt": "drone .", "detector_confidence": 0.0,
-            "birth_confidence": 0.0, "text_threshold": 0.0, "confirmations": 1, "least_travel": 0.0,
-            "max_live_tracks": 4, "clip_length": 2, "adaptive_clips": False,
+            "birth_confidence": 0.0, "text_threshold": 0.0, "confirm_probability": 0.0,
+            "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
         },
     )  # fmt: skip
     tracker = build_tracker(settings)
@@ -104,7 +104,7 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
 def test_g_smotracker_looks_at_every_clip_and_grounded_sam2_once(tiny_grounding_dino: Path) -> None:
     overrides = {
         "grounding_dino_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
-        "text_threshold": 0.0, "max_live_tracks": 4, "clip_length": 2, "adaptive_clips": False,
+        "text_threshold": 0.0, "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
     }  # fmt: skip
     passes, later = {}, {}
     for preset in ("g-smotracker", "grounded-sam2"):

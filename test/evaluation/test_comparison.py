@@ -106,7 +106,7 @@ def test_trackers_begin_anew_where_the_first_frame_of_a_shot_is_missing(
         if frame.index != cut:
             cv2.imwrite(str(images / f"{frame.index + 1:06d}.png"), frame.image[:, :, ::-1])
     sequence = dataclasses.replace(sequences[1], video=images, cuts=(cut,))
-    overrides = {"birth_confidence": 0.15, "confirmations": 1, "least_travel": 0.0}
+    overrides = {"birth_confidence": 0.15, "confirm_probability": 0.0}
     run = run_tracker(Plan(tmp_path, cache, overrides), "y-smotracker", sequence)
     assert not run.error and run.frames == FRAMES - 1
     tracks = read_tracks(tmp_path / "tracks" / "y-smotracker" / "scene4.txt")
@@ -119,7 +119,7 @@ def test_ids_are_not_used_twice_across_a_cut(sequences: list[EvaluationSequence]
     cut = FRAMES // 2
     for name in ("bytetrack", "y-smotracker"):
         sequence = dataclasses.replace(sequences[1], cuts=(cut,))
-        overrides = {"birth_confidence": 0.15, "confirmations": 1, "least_travel": 0.0}
+        overrides = {"birth_confidence": 0.15, "confirm_probability": 0.0}
         run = run_tracker(Plan(tmp_path, cache, overrides, ARGUMENTS), name, sequence)
         assert not run.error
         tracks = read_tracks(tmp_path / "tracks" / name / "scene4.txt")

@@ -69,7 +69,7 @@ def test_the_encoder_equals_torch_for_any_number_of_windows(runtime: str) -> Non
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_tracker_gives_the_same_tracks_in_every_runtime(runtime: str, frames: list[Frame]) -> None:
-    overrides = {"confirmations": 1, "least_travel": 0.0, "birth_confidence": 0.15}
+    overrides = {"confirm_probability": 0.0, "birth_confidence": 0.15}
     plain = build_tracker(load_settings(overrides=overrides))
     other = build_tracker(load_settings(overrides={**overrides, "runtime": runtime}))
     assert other.models["detector"] == f"{plain.models['detector']} {runtime}"

@@ -110,7 +110,7 @@ def bag(make_bag: Maker) -> Path:
 
 
 def _job(bag: Path, output: Path, **options: Any) -> Job:
-    return Job(bag, output, load_settings("y-smotracker", {"clip_length": 6}), **options)
+    return Job(bag, output, load_settings("y-smotracker", {"clip_seconds": 0.2}), **options)
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -149,7 +149,7 @@ def test_the_copy_holds_the_bag_untouched(bag: Path, result: Path) -> None:
 
 def test_the_results_are_the_trackers(bag: Path, result: Path, frames: list[Frame]) -> None:
     copy = _messages(result)
-    tracker = build_tracker(load_settings("y-smotracker", {"clip_length": 6}))
+    tracker = build_tracker(load_settings("y-smotracker", {"clip_seconds": 0.2}))
     expected: dict[str, list[tuple[int, bytes]]] = {f"/{topic}": [] for topic in RESULT_TYPES}
     good = [frame for frame in frames if frame.index != BROKEN]
     for index, frame in enumerate(good):
@@ -198,7 +198,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(bag: Path, result: Path, 
         "            return additions(*given)\n"
         "        write(reader, writer, topics, counted)\n"
         "    processing.copy_messages = copy\n"
-        "settings = load_settings('y-smotracker', {'clip_length': 6})\n"
+        "settings = load_settings('y-smotracker', {'clip_seconds': 0.2})\n"
         f"job = processing.Job(Path({str(bag)!r}), Path({str(job.output)!r}), settings)\n"
         "processing.process_bag(job, on_image)\n"
     )
@@ -226,7 +226,7 @@ def test_an_unfinished_run_with_other_settings_is_not_gone_on_with(bag: Path, tm
     job.journal.write_bytes(b"broken" * 1000)
     with pytest.raises(KeyboardInterrupt):
         process_bag(job, stop)
-    other = Job(bag, job.output, load_settings("y-smotracker", {"clip_length": 30}), namespace="mast", masks=False)
+    other = Job(bag, job.output, load_settings("y-smotracker", {"clip_seconds": 1.0}), namespace="mast", masks=False)
     assert process_bag(other).resumed_at == 0
     recorded = {"/camera/image_raw", "/camera/camera_info", "/notes"}
     assert set(_messages(job.output)) == {*recorded, "/mast/tracks", "/mast/track_states"}
@@ -265,7 +265,7 @@ def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_on_a_single_file_of_sqlite(make_bag: Maker, result: Path, tmp_path: Path) -> None:
     file = make_bag("sqlite3") / "source.db3"
-    done = _run("bag", file, "--output", tmp_path / "tracked", "--set", "clip_length=6")
+    done = _run("bag", file, "--output", tmp_path / "tracked", "--set", "clip_seconds=0.2")
     assert done.returncode == 0, done.stderr
     assert f"{FRAMES - 1} images" in done.stdout
     assert "1 broken images and 1 out of order left out" in done.stdout

@@ -18,7 +18,7 @@ from smotracker_ros.training.scenes import SceneSettings
 FATAL = {
     "nothing.yaml": "nothing.yaml cannot be read: No such file or directory",
     "broken.yaml": "broken.yaml is no YAML in line 3",
-    "flat.yaml": "ros__parameters is expected below /clip_length",
+    "flat.yaml": "ros__parameters is expected below /max_live_tracks",
 }
 
 
@@ -26,9 +26,9 @@ FATAL = {
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parameters")
     (folder / "broken.yaml").write_text("/**:\n  ros__parameters: [1,\n")
-    (folder / "flat.yaml").write_text("clip_length: 5\n")
-    (folder / "other.yaml").write_text("/other: {ros__parameters: {clip_length: 5}}\n")
-    (folder / "whole.yaml").write_text("/**: {ros__parameters: {run_id: 7, silence_seconds: 4, clip_length: 6}}\n")
+    (folder / "flat.yaml").write_text("max_live_tracks: 5\n")
+    (folder / "other.yaml").write_text("/other: {ros__parameters: {max_live_tracks: 5}}\n")
+    (folder / "whole.yaml").write_text("/**: {ros__parameters: {run_id: 7, silence_seconds: 4, max_live_tracks: 6}}\n")
     return folder
 
 
@@ -93,11 +93,11 @@ def test_a_node_takes_its_own_values_and_whole_numbers(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     process = start(
-        "tracker", "-r", "__ns:=/given", "--params-file", str(files / "whole.yaml"), "-p", "clip_lenght:=5"
+        "tracker", "-r", "__ns:=/given", "--params-file", str(files / "whole.yaml"), "-p", "max_live_trakcs:=5"
     )  # fmt: skip
     node = tracker_of(client, process, "/given/smotracker")
     node.wait_until_active()
-    assert "there is no parameter clip_lenght; did you mean clip_length?" in process.output
+    assert "there is no parameter max_live_trakcs; did you mean max_live_tracks?" in process.output
     assert "run_id is given as a number and taken as the text '7'" in process.output
     dump = _values(client, "/given/smotracker")
     found = {item.name: item.value for item in dump}

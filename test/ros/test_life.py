@@ -155,9 +155,9 @@ def test_the_node_ends_with_the_process_that_would_start_it_again(start: Callabl
 
 
 def test_a_node_that_cannot_be_set_up_is_not_started_again(start: Callable[..., Any]) -> None:
-    process = start("tracker", "-p", "clip_length:=0", arguments=("--respawn", "true"))
+    process = start("tracker", "-p", "max_live_tracks:=0", arguments=("--respawn", "true"))
     assert process.wait(90) == 1
-    assert process.output.count("clip_length") >= 1 and "started again" not in process.output
+    assert process.output.count("max_live_tracks") >= 1 and "started again" not in process.output
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 stamped = Frame(frame.image, frame.timestamp_ns + 1_700_000_000 * 10**9, 0, "camera")
                 writer.write(image, stamped.timestamp_ns, serialize_message(frame_to_image(stamped)))
         next((folder / name).glob("*.mcap")).rename(folder / f"{name}.mcap")
-    (folder / "my.yaml").write_text("/**: {ros__parameters: {clip_length: 6}}")
+    (folder / "my.yaml").write_text("/**: {ros__parameters: {max_live_tracks: 6}}")
     return folder
 
 
@@ -224,7 +224,7 @@ def test_documented_commands(client: Any, recordings: Path, command: str) -> Non
         ((*REPLAY, "bag:=flight.mcap", "player:=ros2"), "player:=ros2 needs"),
         ((*TRACK, "params_file:=nothing.yaml"), "nothing.yaml cannot be read: No such file"),
         ((*TRACK, "params_file:=broken.yaml"), "broken.yaml is no YAML in line 3"),
-        ((*TRACK, "params_file:=flat.yaml"), "ros__parameters is expected below /clip_length"),
+        ((*TRACK, "params_file:=flat.yaml"), "ros__parameters is expected below /max_live_tracks"),
         ((*TRACK, "imgae:=/camera/image_raw"), "no argument imgae; did you mean image?"),
         ((*TRACK, "respawn_limit:=many"), "respawn_limit:=many is no number"),
         ((*MULTI, "cameras:=left,left"), "names that differ"),
@@ -238,7 +238,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(
     recordings: Path, command: tuple[str, ...], words: str
 ) -> None:
     (recordings / "broken.yaml").write_text("/**:\n  ros__parameters: [1,\n")
-    (recordings / "flat.yaml").write_text("clip_length: 5\n")
+    (recordings / "flat.yaml").write_text("max_live_tracks: 5\n")
     code, output = _run(*command, folder=recordings)
     assert code == 1 and words in output, output
     assert "process started" not in output and "Traceback" not in output, output
@@ -247,11 +247,11 @@ def test_what_cannot_work_is_refused_before_anything_starts(
 @needs_launch
 @pytest.mark.slow
 def test_a_wrong_parameter_ends_the_launch(recordings: Path) -> None:
-    (recordings / "wrong.yaml").write_text("/**: {ros__parameters: {clip_length: 0}}")
+    (recordings / "wrong.yaml").write_text("/**: {ros__parameters: {max_live_tracks: 0}}")
     code, output = _run(*TRACK, "params_file:=wrong.yaml", "namespace:=wrong", folder=recordings)
     assert code == 1, output
     assert output.count("process started with pid") == 1, "it is not started again"
-    assert "clip_length out of range" in output and "cannot run (exit code 1)" in output, output
+    assert "max_live_tracks out of range" in output and "cannot run (exit code 1)" in output, output
 
 
 @needs_launch

@@ -122,7 +122,7 @@ def test_reset_forgets_all_tracks(tracker: Any, clip: list[Frame]) -> None:
 
 
 def test_parameters_say_what_they_are(tracker: Any) -> None:
-    length, policy, weights = tracker.describe("clip_length", "memory_policy", "detector_weights")
+    length, policy, weights = tracker.describe("max_live_tracks", "memory_policy", "detector_weights")
     assert (length.integer_range[0].from_value, length.integer_range[0].to_value) == (1, 600)
     assert "clip" in length.description and not length.read_only
     assert "fifo" in policy.additional_constraints
@@ -130,11 +130,11 @@ def test_parameters_say_what_they_are(tracker: Any) -> None:
 
 
 def test_bad_parameter_values_are_refused(tracker: Any) -> None:
-    assert tracker.set("clip_length", ParameterType.PARAMETER_INTEGER, integer_value=6).successful
+    assert tracker.set("max_live_tracks", ParameterType.PARAMETER_INTEGER, integer_value=6).successful
     assert tracker.set("publish_masks", ParameterType.PARAMETER_BOOL, bool_value=True).successful
     refused = [
-        tracker.set("clip_length", ParameterType.PARAMETER_INTEGER, integer_value=0),
-        tracker.set("clip_length", ParameterType.PARAMETER_STRING, string_value="six"),
+        tracker.set("max_live_tracks", ParameterType.PARAMETER_INTEGER, integer_value=0),
+        tracker.set("max_live_tracks", ParameterType.PARAMETER_STRING, string_value="six"),
         tracker.set("memory_policy", ParameterType.PARAMETER_STRING, string_value="nonsense"),
         tracker.set("detector_weights", ParameterType.PARAMETER_STRING, string_value="other.pt"),
         tracker.set("detector_confidence", ParameterType.PARAMETER_DOUBLE, double_value=1.5),
@@ -177,7 +177,7 @@ def test_waits_for_a_lifecycle_manager_if_told_to(
     [
         ("detector_weights:=/nowhere/weights.pt", "/nowhere/weights.pt"),
         ("preset:=nonsense", "nonsense"),
-        ("clip_length:=0", "clip_length"),
+        ("max_live_tracks:=0", "max_live_tracks"),
         ("memory_policy:=nonsense", "motion_aware"),
     ],
 )

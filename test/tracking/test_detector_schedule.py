@@ -8,47 +8,64 @@ import pytest
 from smotracker_ros.core.geometry import MaskPatch
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
-from smotracker_ros.tracking.detector_schedule import ClipSchedule
+from smotracker_ros.tracking.detector_schedule import DetectorSchedule
 from smotracker_ros.tracking.target import Target
 
 BOX = np.float32([100, 100, 120, 116])
+SETTINGS = TrackerSettings(clip_seconds=0.4)
 
 
 def target(quality: float = 0.9) -> Target:
     """A confirmed target that is seen, with a mask of this quality after better ones."""
     item = Target.born(1, BOX, np.float32([1, 0]))
     item.state = TrackState.CONFIRMED
-    item.frames_since_detection = 12
+    item.seconds_since_detection = 0.4
     for rating in (0.9, 0.9, 0.9, 0.9, quality):
         item.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), BOX, rating, 0.0)
     return item
 
 
-def starts(settings: TrackerSettings, targets: list[Target], frames: int, wanted: bool = False) -> list[int]:
-    clips = ClipSchedule()
+def starts(
+    settings: TrackerSettings, targets: list[Target], frames: int, wanted: bool = False, rate: float = 30
+) -> list[int]:
+    schedule = DetectorSchedule()
     found = []
     for frame in range(frames):
-        clips.advance(settings)
-        if clips.starts(targets, settings, wanted):
+        schedule.advance(1 / rate if frame else 0.0, settings)
+        if schedule.starts(targets, settings, wanted):
             found.append(frame)
-    assert clips.passes == len(found)
+    assert schedule.passes == len(found)
     return found
 
 
 def test_clips_have_their_length_while_all_is_well() -> None:
-    assert starts(TrackerSettings(clip_length=12), [target()], 40) == [0, 12, 24, 36]
+    assert starts(SETTINGS, [target()], 40) == [0, 12, 24, 36]
 
 
-def test_clips_end_early_when_a_masklet_is_uncertain_or_a_crossing_asks() -> None:
-    doubtful = starts(TrackerSettings(clip_length=12), [target(0.2)], 13)
-    assert doubtful == starts(TrackerSettings(clip_length=12), [target()], 13, wanted=True) == [0, 2, 4, 6, 8, 10, 12]
-    assert starts(TrackerSettings(clip_length=12, adaptive_clips=False), [target(0.2)], 13) == [0, 12]
+@pytest.mark.parametrize("rate", [8, 15, 30, 60, 90])
+@pytest.mark.parametrize("busy", [False, True])
+def test_passes_per_second_do_not_depend_on_the_frame_rate(rate: int, busy: bool) -> None:
+    seconds = 20
+    passes = len(starts(SETTINGS, [target(0.2 if busy else 0.9)], seconds * rate, rate=rate)) / seconds
+    # what a slower camera cannot give is left out
+    expected = min(15.0 if busy else 2.5, rate)
+    assert passes == pytest.approx(expected, rel=0.15)
+
+
+def test_the_detector_runs_on_every_frame_if_clips_have_no_length() -> None:
+    assert starts(TrackerSettings(clip_seconds=0.0), [target()], 5) == [0, 1, 2, 3, 4]
+
+
+def test_clips_end_early_when_a_masklet_is_uncertain_or_an_occlusion_asks() -> None:
+    doubtful = starts(SETTINGS, [target(0.2)], 13)
+    assert doubtful == starts(SETTINGS, [target()], 13, wanted=True) == [0, 2, 4, 6, 8, 10, 12]
+    assert starts(TrackerSettings(clip_seconds=0.4, adaptive_clips=False), [target(0.2)], 13) == [0, 12]
     tentative = target()
-    tentative.state, tentative.hits = TrackState.TENTATIVE, 1
-    assert starts(TrackerSettings(clip_length=12), [tentative], 8) == [0, 2, 4, 6]
+    tentative.state, tentative.hits, tentative.misses = TrackState.TENTATIVE, 1, 1
+    assert starts(SETTINGS, [tentative], 8) == [0, 2, 4, 6]
     poor = target(0.2)
     poor.state, poor.hits = TrackState.TENTATIVE, 3
-    assert starts(TrackerSettings(clip_length=12), [poor], 8) == [0], "what is never seen well asks for nothing"
+    assert starts(SETTINGS, [poor], 8) == [0], "what is never seen well asks for nothing"
 
 
 def test_what_is_always_rated_low_asks_for_nothing() -> None:
@@ -56,44 +73,42 @@ def test_what_is_always_rated_low_asks_for_nothing() -> None:
     for _ in range(60):
         assert faint.mask is not None
         faint.see(faint.mask, BOX, 0.2, 1 / 30)
-    assert starts(TrackerSettings(clip_length=12), [faint], 13) == [0, 12]
+    assert starts(SETTINGS, [faint], 13) == [0, 12]
     assert faint.mask is not None
     faint.see(faint.mask, BOX, 0.1, 1 / 30)
-    assert len(starts(TrackerSettings(clip_length=12), [faint], 13)) == 7, "half of what it is used to is doubtful"
+    assert len(starts(SETTINGS, [faint], 13)) == 7, "half of what it is used to is doubtful"
 
 
 def test_what_has_just_been_detected_is_not_asked_for_again() -> None:
-    settings, doubtful = TrackerSettings(clip_length=12), target(0.2)
-    clips = ClipSchedule()
-    found = []
+    doubtful, schedule = target(0.2), DetectorSchedule()
+    found: list[int] = []
     for frame in range(14):
-        doubtful.frames_since_detection = frame - found[-1] if found else frame
-        clips.advance(settings)
-        if clips.starts([doubtful], settings, False):
+        doubtful.seconds_since_detection = (frame - found[-1] if found else frame) / 30
+        schedule.advance(1 / 30 if frame else 0.0, SETTINGS)
+        if schedule.starts([doubtful], SETTINGS, False):
             found.append(frame)
     assert found == [0, 4, 8, 12]
 
 
-def test_a_birth_is_looked_at_again_in_the_next_frame() -> None:
-    settings, newborn = TrackerSettings(clip_length=12), target()
+def test_a_birth_is_looked_at_again_at_once() -> None:
+    newborn, schedule = target(), DetectorSchedule()
     newborn.state, newborn.hits = TrackState.TENTATIVE, 1
-    clips = ClipSchedule()
     found = []
     for frame in range(8):
-        newborn.age = frame
-        clips.advance(settings)
-        if clips.starts([newborn], settings, False):
+        schedule.advance(1 / 30 if frame else 0.0, SETTINGS)
+        if schedule.starts([newborn], SETTINGS, False):
             found.append(frame)
+            newborn.misses = frame  # the second pass has not found it
     assert found == [0, 1, 3, 5, 7]
 
 
 def test_an_empty_sky_is_searched_more_often() -> None:
-    assert starts(TrackerSettings(clip_length=24), [], 30) == [0, 8, 16, 24]
+    assert starts(TrackerSettings(clip_seconds=0.8), [], 30) == [0, 8, 16, 24]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
 def test_the_budget_holds_whatever_happens(share: float) -> None:
-    settings = TrackerSettings(clip_length=4, max_detector_share=share)
+    settings = TrackerSettings(clip_seconds=0.13, max_detector_share=share)
     found = starts(settings, [target(0.2)], 600, wanted=True)
     assert len(found) <= share * 600 + 3
     # and it is used
@@ -103,12 +118,22 @@ def test_the_budget_holds_whatever_happens(share: float) -> None:
 
 
 def test_a_fresh_start_asks_at_once() -> None:
-    settings = TrackerSettings(clip_length=12)
-    clips = ClipSchedule()
-    clips.advance(settings)
-    assert clips.ends(settings) and clips.starts([], settings, False)
-    clips.advance(settings)
-    assert not clips.ends(settings) and not clips.starts([target()], settings, False)
-    clips.reset()
-    clips.advance(settings)
-    assert clips.ends(settings) and clips.starts([target()], settings, False)
+    schedule = DetectorSchedule()
+    schedule.advance(0.0, SETTINGS)
+    assert schedule.ends(SETTINGS) and schedule.starts([], SETTINGS, False)
+    schedule.advance(1 / 30, SETTINGS)
+    assert not schedule.ends(SETTINGS) and not schedule.starts([target()], SETTINGS, False)
+    schedule.reset()
+    schedule.advance(1 / 30, SETTINGS)
+    assert schedule.ends(SETTINGS) and schedule.starts([target()], SETTINGS, False)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(8, 8), (15, 10), (30, 10), (60, 10), (90, 10)])
+def test_calm_targets_are_looked_at_ten_times_a_second(rate: int, expected: float) -> None:
+    schedule, settings = DetectorSchedule(), TrackerSettings(clip_seconds=60.0)
+    looks = 0
+    for frame in range(10 * rate):
+        schedule.advance(1 / rate if frame else 0.0, settings)
+        schedule.starts([target()], settings, False)
+        looks += schedule.looks(0.1)
+    assert looks / 10 == pytest.approx(expected, rel=0.1)

@@ -63,7 +63,7 @@ def test_a_cue_starts_a_confirmed_track_without_the_detector(tracker: SmoTracker
     assert first.state is TrackState.CONFIRMED and first.age == 0
     assert np.abs(_center(first) - (60, 80)).max() < 3
     # twelve passes of the detector do not find it, and it stands still: either would end another track
-    tracker.settings = tracker.settings.replace({"clip_length": 1, "clutter_seconds": 0.1})
+    tracker.settings = tracker.settings.replace({"clip_seconds": 0.0})
     for index in range(2, 14):
         last = _only(tracker.update(_frame(index, (60, 80))))
     assert last.id == first.id and np.abs(_center(last) - (60, 80)).max() < 3
@@ -91,7 +91,7 @@ def test_empty_sky_is_not_reported_whatever_a_cue_says(tracker: SmoTracker) -> N
 
 
 def test_a_cue_confirms_what_detections_have_begun() -> None:
-    tracker = build_tracker(load_settings(overrides={"confirmations": 20}))
+    tracker = build_tracker(load_settings(overrides={"confirm_probability": 1.0}))
     for index in range(4):
         tracks = tracker.update(_frame(index, (60 + 2 * index, 80)))
     assert [track.state for track in tracks] == [TrackState.TENTATIVE]

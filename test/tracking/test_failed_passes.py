@@ -133,7 +133,7 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], sce
 
 
 def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame], scene: list[SceneFrame]) -> None:
-    settings = load_settings(overrides={"clip_length": 4})
+    settings = load_settings(overrides={"clip_seconds": 0.13})
     calm, troubled = build_tracker(settings), build_tracker(settings)
     failures: list[type] = []
     common = everything = 0
@@ -210,7 +210,7 @@ def test_failures_of_opencv_are_survived_too(
 
 
 def test_a_failure_that_lasts_is_raised_every_time_and_then_forgotten(frames: list[Frame]) -> None:
-    tracker = build_tracker(load_settings(overrides={"masklet_interval": 1}))
+    tracker = build_tracker(load_settings(overrides={"masklet_seconds": 0.0}))
     for frame in frames[:20]:
         before = tracker.update(frame)
     for frame in frames[20:32]:

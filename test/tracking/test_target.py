@@ -11,7 +11,6 @@ from smotracker_ros.tracking.target import Target, box_margins
 
 APPEARANCE = np.float32([1, 0])
 LABEL = np.float32([100, 100, 120, 116])
-IMAGE = np.zeros((480, 640, 3), dtype=np.uint8)
 TIGHT = np.float32([104, 103, 115, 112])
 
 
@@ -30,87 +29,6 @@ def _confirmed() -> Target:
     return target
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.TENTATIVE), (1.0, TrackState.CONFIRMED)])
-def test_confirmation_takes_detections_and_travel(step: float, expected: TrackState) -> None:
-    settings = TrackerSettings(confirmations=2, least_travel=1.5)
-    target = _target()
-    target.detected(LABEL, 0.4, 1, APPEARANCE)
-    for index in range(8):
-        target.predict(STILL, 1 / 30)
-        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
-        target.judge(settings, IMAGE)
-        assert target.state is TrackState.TENTATIVE
-    target.detected(LABEL, 0.4, 1, APPEARANCE)
-    target.judge(settings, IMAGE)
-    assert target.state is expected
-
-
-@pytest.mark.parametrize(("step", "expected"), [(1.5, TrackState.TENTATIVE), (3.0, TrackState.CONFIRMED)])
-def test_what_flies_fast_is_confirmed_at_once(step: float, expected: TrackState) -> None:
-    settings = TrackerSettings(confirmations=2, least_travel=1.5, hover_size=0)
-    target = _target()
-    for index in range(3):
-        target.predict(STILL, 1 / 30)
-        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
-    for _ in range(2):
-        target.detected(LABEL, 0.4, 1, APPEARANCE)
-    target.judge(settings, IMAGE)
-    assert target.state is expected, "means of three positions are known two frames later"
-
-
-def test_what_is_beyond_doubt_need_not_move() -> None:
-    settings = TrackerSettings(confirmations=2, sure_confidence=0.5, hover_size=0)
-    doubtful, sure = _target(), _target()
-    for target in (doubtful, sure):
-        _see(target, TIGHT)
-    for _ in range(3):
-        doubtful.detected(LABEL, 0.4, 1, APPEARANCE)
-        sure.detected(LABEL, 0.8, 1, APPEARANCE)
-    for target in (doubtful, sure):
-        target.judge(settings, IMAGE)
-    assert doubtful.state is TrackState.TENTATIVE
-    assert sure.state is TrackState.CONFIRMED
-
-
-@pytest.mark.parametrize(
-    ("quality", "score", "size", "expected"),
-    [
-        (0.8, 0.3, 17.0, TrackState.CONFIRMED),
-        (0.6, 0.3, 17.0, TrackState.TENTATIVE),
-        (0.8, 0.2, 17.0, TrackState.TENTATIVE),
-        (0.8, 0.3, 16.0, TrackState.TENTATIVE),
-    ],
-)
-def test_what_hovers_is_small_and_sharp(quality: float, score: float, size: float, expected: TrackState) -> None:
-    settings = TrackerSettings(hover_confidence=0.25, hover_quality=0.7, hover_size=size)
-    target = _target()
-    target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 0.0)
-    target.size = np.float32([16.5, 12])
-    for _ in range(2):
-        target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
-        target.judge(settings, IMAGE)
-        assert target.state is TrackState.TENTATIVE, "two detections are too few"
-    target.detected(np.float32([100, 100, 116.5, 112]), score, 1, APPEARANCE)
-    target.judge(settings, IMAGE)
-    assert target.state is expected
-
-
-@pytest.mark.parametrize(
-    ("quality", "score", "expected"),
-    [(0.5, 0.3, TrackState.CONFIRMED), (0.2, 0.3, TrackState.TENTATIVE), (0.5, 0.15, TrackState.TENTATIVE)],
-)
-def test_what_moves_must_have_good_masks_and_detections(quality: float, score: float, expected: TrackState) -> None:
-    settings = TrackerSettings(least_quality=0.35, birth_confidence=0.2)
-    target = _target()
-    for index in range(8):
-        target.predict(STILL, 1 / 30)
-        box = TIGHT + np.float32([1, 0, 1, 0]) * index
-        target.see(MaskPatch(int(box[0]), 103, np.ones((9, 11), np.bool_)), box, quality, 1 / 30)
-        target.detected(LABEL, score, 1, APPEARANCE)
-    target.judge(settings, IMAGE)
-    assert target.state is expected
-
-
 def test_quality_is_averaged_over_all_masks_at_first_then_over_the_last_ones() -> None:
     target = _target()
     mask = MaskPatch(104, 103, np.ones((9, 11), np.bool_))
@@ -120,57 +38,6 @@ def test_quality_is_averaged_over_all_masks_at_first_then_over_the_last_ones() -
     for _ in range(200):
         target.see(mask, TIGHT, 0.8, 1 / 30)
     assert target.mean_quality == pytest.approx(0.8, abs=0.01)
-
-
-def test_what_stands_still_for_long_is_clutter() -> None:
-    settings = TrackerSettings(clutter_seconds=1.0)
-    target = _target()
-    target.detected(LABEL, 0.4, 1, APPEARANCE)
-    target.detected(LABEL, 0.4, 1, APPEARANCE)
-    for _ in range(29):
-        target.predict(STILL, 1 / 30)
-        _see(target, TIGHT)
-    assert not target.is_clutter(settings)
-    target.predict(STILL, 1 / 15)
-    assert target.is_clutter(settings)
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0.0, TrackState.LOST), (1.0, TrackState.CONFIRMED)])
-def test_a_mask_that_stays_behind_undetected_is_given_up_early(step: float, expected: TrackState) -> None:
-    settings = TrackerSettings(confirmed_misses=8)
-    target = _confirmed()
-    for index in range(30):
-        target.predict(STILL, 1 / 30)
-        _see(target, TIGHT + np.float32([step, 0, step, 0]) * index)
-    for _ in range(3):
-        target.missed(settings)
-    assert target.state is expected
-
-
-def test_misses_remove_tentative_and_lose_confirmed_targets() -> None:
-    settings = TrackerSettings(tentative_misses=2, confirmed_misses=3)
-    tentative, confirmed = _target(), _confirmed()
-    states = []
-    for _ in range(3):
-        _see(tentative, TIGHT)
-        _see(confirmed, TIGHT)
-        tentative.missed(settings)
-        confirmed.missed(settings)
-        states.append((tentative.state, confirmed.state))
-    assert states[0] == (TrackState.TENTATIVE, TrackState.CONFIRMED)
-    assert states[1][0] is TrackState.REMOVED
-    assert states[2][1] is TrackState.LOST
-
-
-def test_misses_of_a_doubtful_mask_count_double() -> None:
-    settings = TrackerSettings(confirmed_misses=4)
-    clear, doubtful = _confirmed(), _confirmed()
-    for target, quality in ((clear, 0.9), (doubtful, 0.3)):
-        for _ in range(2):
-            target.see(MaskPatch(104, 103, np.ones((9, 11), np.bool_)), TIGHT, quality, 1 / 30)
-            target.missed(settings)
-    assert clear.state is TrackState.CONFIRMED
-    assert doubtful.state is TrackState.LOST
 
 
 def test_the_reported_box_keeps_the_detector_s_convention() -> None:
@@ -251,18 +118,6 @@ def test_the_reported_velocity_is_that_in_the_image() -> None:
         _see(target, TIGHT + np.float32([3, -1, 3, -1]) * index)
     np.testing.assert_allclose(target.report({}, TrackerSettings()).velocity, [90, -30], atol=1.5)
     np.testing.assert_allclose(target.motion.velocity, [30, 0], atol=1.5)
-
-
-def test_what_the_camera_s_errors_explain_is_no_flight() -> None:
-    settings = TrackerSettings(confirmations=1, least_travel=1.5, hover_size=0)
-    for error, expected in ((0.0, TrackState.CONFIRMED), (0.3, TrackState.TENTATIVE)):
-        target = _target()
-        target.detected(LABEL, 0.4, 1, APPEARANCE)
-        for index in range(12):
-            target.predict(CameraShift(STILL.matrix, True, error), 1 / 30)
-            _see(target, TIGHT + np.float32([0.3, 0, 0.3, 0]) * index)
-        target.judge(settings, IMAGE)
-        assert target.state is expected
 
 
 def test_a_target_ages_by_more_than_a_step_of_motion() -> None:

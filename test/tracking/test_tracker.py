@@ -131,7 +131,7 @@ def test_dynamic_settings_take_effect_on_the_next_frame() -> None:
     frames = _two_drones(40)
     for frame in frames[:20]:
         tracker.update(frame)
-    tracker.settings = tracker.settings.replace({"clip_length": 1})
+    tracker.settings = tracker.settings.replace({"clip_seconds": 0.0})
     assert all(tracker.update(frame).detector_ran for frame in frames[20:25])
 
 

@@ -160,7 +160,7 @@ def test_crops_are_written_in_the_layout_that_ultralytics_reads(tmp_path: Path) 
     facts = json.loads((tmp_path / "crops" / "crops.json").read_text())
     images = sorted((tmp_path / "crops" / "images").glob("*.png"))
     false = [path for path in images if "_false" in path.stem]
-    assert set(seen) == {(256, 320, 3)}
+    assert set(seen) == {(256, 320, 3), (SIDE, SIDE, 3)}, "frames of the clip, and views of rendered backgrounds"
     assert facts["false_boxes"] == len(false) > 0
     assert len(images) == count == 6 + len(false) + 4
     rows = 0

@@ -1,0 +1,38 @@
+"""Settings that are no more, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smotracker_ros.core.names import did_you_mean
+
+_WEIGHED = "it has become evidence that existence.yaml weighs; turn confirm_probability"
+
+RETIRED = {
+    "clip_length": "clips are counted in seconds: clip_seconds (12 frames at 30 per second are 0.4)",
+    "masklet_interval": "it is counted in seconds: masklet_seconds (3 frames at 30 per second are 0.1, 1 is 0)",
+    "confirmations": _WEIGHED,
+    "least_travel": f"{_WEIGHED} (0 confirms at once)",
+    "least_quality": _WEIGHED,
+    "sure_confidence": _WEIGHED,
+    "hover_confidence": _WEIGHED,
+    "hover_quality": _WEIGHED,
+    "hover_size": _WEIGHED,
+    "clutter_seconds": "what is not CONFIRMED within three seconds is dropped; turn confirm_probability",
+    "tentative_misses": _WEIGHED,
+    "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",
+}
+"""What to do instead, by the old name."""
+
+
+def about_unknown(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """What to tell of a setting that does not exist, to be put behind "there is no ...".
+
+    Args:
+        name: what was asked for.
+        known: names that exist.
+        otherwise: said where nothing is similar.
+    """
+    if name in RETIRED:
+        return f" any more: {RETIRED[name]}"
+    return did_you_mean(name, known) or otherwise

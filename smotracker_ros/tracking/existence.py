@@ -1,0 +1,149 @@
+"""Existence: how probable it is that a target is there and is one, from all that has been seen of it.
+
+The logarithm of the odds is a weighted sum of terms, as in a Bernoulli filter whose likelihood ratios were fitted
+instead of assumed (logistic regression, `smotracker train existence`). The weights lie in existence.yaml. Detections
+count by the time between them, not by their number, so that a faster camera or an idle machine makes nothing surer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy.special import expit, logit
+
+from smotracker_ros.core.settings import SettingsError
+
+FITTED = Path(__file__).with_name("existence.yaml")
+"""The weights that are shipped."""
+
+# Detector passes within so many seconds look at the same picture: together they count as one
+_SAME_SECONDS = 0.05
+# What was detected, or missed, so many seconds ago has lost two thirds of its weight
+_MEMORY_SECONDS = 2.0
+# Confidences beyond these say no more
+_SUREST = 0.95
+# Misses in a row beyond so many say no more
+_MOST_MISSED = 8.0
+
+TERMS = (
+    "bias",
+    "detected",
+    "score",
+    "missed",
+    "missed_share",
+    "displacement",
+    "displacement_lately",
+    "seen_shortly",
+    "place_left",
+    "place_unchanged",
+    "rides",
+    "unseen",
+    "size",
+    "large",
+    "mask_quality",
+    "mask_change",
+    "age",
+)
+"""Names of the terms, in the order of their values."""
+
+
+class ExistenceError(SettingsError):
+    """Weights that cannot be used; the message names the file and the remedy."""
+
+
+@dataclass
+class DetectionRecord:
+    """What detector passes have said of a target.
+
+    Attributes:
+        hits: weight of the passes that found it, fading.
+        misses: weight of those that did not, fading.
+        missed: weight of the misses since the last hit.
+    """
+
+    hits: float = 0.0
+    misses: float = 0.0
+    missed: float = 0.0
+    _log_odds: float = 0.0
+    _since: float = float("inf")
+
+    def predict(self, seconds: float) -> None:
+        """Move on in time."""
+        kept = float(np.exp(-seconds / _MEMORY_SECONDS))
+        self.hits, self.misses, self._log_odds = self.hits * kept, self.misses * kept, self._log_odds * kept
+        self._since += seconds
+
+    @property
+    def score(self) -> float:
+        """Mean log-odds of the confidences of its hits."""
+        return self._log_odds / max(self.hits, 1e-6)
+
+    def hit(self, score: float) -> None:
+        """A pass has found it with that confidence."""
+        weight = self._weight()
+        self.hits += weight
+        self._log_odds += weight * float(logit(np.clip(score, 1 - _SUREST, _SUREST)))
+        self.missed = 0.0
+
+    def miss(self) -> None:
+        """A pass has not found it."""
+        weight = self._weight()
+        self.misses += weight
+        self.missed = min(self.missed + weight, _MOST_MISSED)
+
+    def forgive(self) -> None:
+        """Forget the misses: somebody knows better."""
+        self.misses = self.missed = 0.0
+
+    def _weight(self) -> float:
+        since, self._since = self._since, 0.0
+        return float(1 - np.exp(-since / _SAME_SECONDS))
+
+
+class ExistenceModel:
+    """Weights of the terms.
+
+    Args:
+        weights: by the names of :data:`TERMS`; what is missing weighs nothing.
+
+    Raises:
+        ExistenceError: if a name is unknown.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        unknown = sorted(set(weights) - set(TERMS))
+        if unknown:
+            raise ExistenceError(f"unknown term {unknown[0]!r}; there are: {', '.join(TERMS)}")
+        self.weights = np.array([weights.get(name, 0.0) for name in TERMS])
+
+    @staticmethod
+    def load(path: Path = FITTED, masklets: str = "") -> ExistenceModel:
+        """Read weights.
+
+        Args:
+            path: YAML file as `smotracker train existence` writes it.
+            masklets: name of the SAM2 model. Each network rates its masks in its own way, so that the term of their
+                quality counts only with the one that it was fitted to.
+
+        Raises:
+            ExistenceError: if the file cannot be used.
+        """
+        try:
+            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+            weights = {str(name): float(value) for name, value in read["weights"].items()}
+            fitted_to = str(read.get("masklets", ""))
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ExistenceError(
+                f"{path} holds no weights ({error}); make them with `smotracker train existence`"
+            ) from error
+        if masklets != fitted_to:
+            weights.pop("mask_quality", None)
+        return ExistenceModel(weights)
+
+    def probability(self, terms: np.ndarray) -> float:
+        """Probability in [0, 1] of a target with these terms, float64 (len(TERMS),)."""
+        return float(expit(self.weights @ terms))

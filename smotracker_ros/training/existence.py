@@ -1,0 +1,176 @@
+"""Fitting of the existence model: what tells targets from all else that is detected and followed.
+
+The tracker runs on labelled clips, as they are and under a moving camera, and on rendered scenes. Each target that it
+follows is noted at certain ages, with its terms and whether it lies on a label. Logistic regression makes the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from rich.progress import track as progress
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.geometry import as_boxes
+from smotracker_ros.tracking.existence import TERMS, ExistenceModel
+from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.tracker import SmoTracker
+from smotracker_ros.training.clips import Clip, owners
+from smotracker_ros.training.moving_clips import LabelledImage, moving, still
+from smotracker_ros.training.scenes import SceneSettings, render_scene
+
+# Ages in seconds at which targets are noted: often while they are young, since decisions are made then
+_AGES = 0.035 * 1.3 ** np.arange(24)
+PERMISSIVE: dict[str, float] = {"confirm_probability": 0.75, "lost_probability": 0.01}
+"""Settings with which much is seen of what is no target."""
+# Weight of the squared weights: terms that seldom differ are not to be believed too much
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Noted targets.
+
+    Attributes:
+        terms: float64 (N, len(TERMS)).
+        true: bool (N,), whether the target lay on a label.
+        groups: int64 (N,), number of the clip or scene.
+    """
+
+    terms: npt.NDArray[np.float64]
+    true: npt.NDArray[np.bool_]
+    groups: npt.NDArray[np.int64]
+
+
+def scene_images(seed: int) -> Iterator[LabelledImage]:
+    """A rendered scene with one to six targets and a camera that mostly moves."""
+    generator = np.random.default_rng(seed)
+    infrared = bool(generator.random() < 0.5)
+    settings = SceneSettings(
+        width=320 if infrared else 640,
+        height=256 if infrared else 512,
+        frames=150,
+        targets=int(generator.integers(1, 7)),
+        camera="random",
+        modality="infrared" if infrared else "visible",
+    )
+    for frame in render_scene(settings, seed):
+        yield LabelledImage(frame.image, frame.boxes, frame.ids, False)
+
+
+def films(clips: Sequence[Clip], scenes: int, seed: int) -> Iterator[tuple[Iterable[LabelledImage], float, bool]]:
+    """What is to be tracked: frames, their rate, and whether all targets in them are labelled."""
+    generator = np.random.default_rng(seed)
+    for clip in clips:
+        # not every bird of a flock is labelled
+        complete = "BIRD" not in clip.name
+        yield still(clip), clip.fps, complete
+        yield moving(clip, generator), clip.fps, complete
+        yield moving(clip, generator, follows=True), clip.fps, complete
+    for number in range(scenes):
+        yield scene_images(seed + number), 30.0, True
+
+
+def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int = 0) -> Samples:
+    """Track everything and note targets.
+
+    Args:
+        clips: labelled.
+        scenes: number of rendered scenes.
+        tracker: any; it is reset before each shot. It ought to confirm and remove little, so that much is seen.
+        seed: of the moving cameras and the scenes.
+    """
+    terms: list[npt.NDArray[np.float64]] = []
+    true: list[bool] = []
+    groups: list[int] = []
+    total = 3 * len(clips) + scenes
+    for group, (images, fps, complete) in enumerate(
+        progress(films(clips, scenes, seed), total=total, description="tracking")
+    ):
+        notes: dict[int, int] = {}
+        for index, item in enumerate(images):
+            if index == 0 or item.is_cut:
+                tracker.reset()
+
+            def note(
+                targets: Collection[Target],
+                item: LabelledImage = item,
+                notes: dict[int, int] = notes,
+                group: int = group,
+                complete: bool = complete,
+            ) -> None:
+                live = [target for target in targets if target.is_live]
+                on_label = owners(as_boxes([target.box for target in live]), item.boxes) >= 0
+                for target, lies_on_label in zip(live, on_label.tolist(), strict=True):
+                    due = int(np.searchsorted(_AGES, target.seconds_alive))
+                    if due <= notes.get(target.id, 0) and target.age:
+                        continue
+                    notes[target.id] = due
+                    if lies_on_label or complete:
+                        terms.append(target.evidence)
+                        true.append(lies_on_label)
+                        groups.append(group)
+
+            tracker.observe_targets = note
+            tracker.update(Frame(item.image, round(index / fps * 1e9), index))
+    tracker.observe_targets = None
+    return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true, dtype=np.bool_), np.array(groups))
+
+
+def fit(samples: Samples, names: Collection[str] = TERMS) -> dict[str, float]:
+    """The weights of greatest likelihood, by name.
+
+    Args:
+        samples: targets and others.
+        names: terms that take part.
+
+    Raises:
+        ValueError: if all samples are targets, or none is.
+    """
+    if samples.true.all() or not samples.true.any():
+        raise ValueError(
+            f"of {len(samples.true)} samples {int(samples.true.sum())} are targets: a fit needs targets and others"
+        )
+    columns = [TERMS.index(name) for name in TERMS if name in names]
+    values, truth = samples.terms[:, columns], samples.true.astype(np.float64)
+
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        odds = values @ weights
+        error = expit(odds) - truth
+        value = float(np.mean(np.logaddexp(0, odds) - truth * odds)) + _RIDGE * float(weights @ weights)
+        return value, values.T @ error / len(truth) + 2 * _RIDGE * weights
+
+    result = minimize(loss, np.zeros(len(columns)), jac=True, method="L-BFGS-B")
+    return {TERMS[column]: float(weight) for column, weight in zip(columns, result.x, strict=True)}
+
+
+def log_loss(samples: Samples, weights: dict[str, float]) -> float:
+    """Mean negative log-likelihood of samples, in nats."""
+    odds = samples.terms @ ExistenceModel(weights).weights
+    return float(np.mean(np.logaddexp(0, odds) - samples.true * odds))
+
+
+def cross_validated(samples: Samples, names: Collection[str] = TERMS, folds: int = 5) -> float:
+    """Log-loss of samples of clips that the fit has not seen."""
+    losses = []
+    for fold in range(folds):
+        held_out = samples.groups % folds == fold
+        parts = [
+            Samples(samples.terms[rows], samples.true[rows], samples.groups[rows]) for rows in (~held_out, held_out)
+        ]
+        if len(parts[1].true):
+            losses.append(log_loss(parts[1], fit(parts[0], names)) * len(parts[1].true))
+    return float(np.sum(losses) / len(samples.true))
+
+
+def write_weights(path: Path, weights: dict[str, float], masklets: str, facts: dict[str, object]) -> None:
+    """Write the file that :meth:`smotracker_ros.tracking.existence.ExistenceModel.load` reads."""
+    content = {"masklets": masklets, "weights": {key: round(value, 3) for key, value in weights.items()}, **facts}
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
