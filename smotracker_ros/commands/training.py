@@ -126,6 +126,7 @@ def fit_existence(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of moving cameras and scenes.")] = 0,
+    record: Annotated[Path | None, typer.Option(help="NumPy file (.npz) for the samples.")] = None,
 ) -> None:
     """Fit the weights by which a masklet is taken for a target, to these models and clips like these."""
     import numpy as np
@@ -138,6 +139,8 @@ def fit_existence(
 
     tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
     samples = collect(read_clips(data)[::step], scenes, tracker, seed)
+    if record is not None:
+        np.savez(record, terms=samples.terms, true=samples.true, groups=samples.groups)
     try:
         weights = fit(samples)
     except ValueError as error:

@@ -70,13 +70,11 @@ def read_dataset(
 
 
 def _clips(root: Path) -> Iterator[Candidate]:
-    """This project's layout: seqinfo.ini and gt/gt.txt beside video.mp4; composed clips are judged by gt_label.txt."""
+    """This project's layout: seqinfo.ini and gt/gt.txt beside video.mp4."""
 
     def load(info: Path) -> EvaluationSequence | None:
         video = info.parent / _named(info, "video", "video.mp4")
-        labels = info.parent / "gt" / "gt_label.txt"
-        labels = labels if labels.is_file() else info.parent / "gt" / "gt.txt"
-        return mot_sequence(info, video, labels) if video.is_file() else None
+        return mot_sequence(info, video, info.parent / "gt" / "gt.txt") if video.is_file() else None
 
     for info in _find(root, "seqinfo.ini"):
         yield info.parent.absolute().name, functools.partial(load, info)

@@ -20,7 +20,7 @@ from smotracker_ros.ros.recording import FILES
 
 MODULES = {
     "recorder": "smotracker_ros.ros.recorder",
-    "tracker": "smotracker_ros.ros.tracker_node",
+    "tracker": "smotracker_ros.ros.tracker_main",
     "player": "smotracker_ros.ros.bag_player",
 }
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import socket
-import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import partial
-from importlib import import_module
 from typing import Any
 
-import cv2
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -44,10 +36,7 @@ from smotracker_ros.ros.parameters import (
     preset_changes,
     setting_parameters,
 )
-from smotracker_ros.ros.process import own_arguments, run_process
-from smotracker_ros.ros.respawn import respawning
-from smotracker_ros.ros.respawn_limit import DEATHS
-from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker, end_without_waiting
+from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker
 from smotracker_ros.tracking.tracker import SmoTracker
 
 EVERY_FRAME_DEPTH = 300
@@ -381,34 +370,3 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         self._diagnostics_publisher.publish(
             self._health.message(stamp, limits, len(queue) if queue is not None else 0, facts, active, verdict)
         )
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the node until it is interrupted; returns the exit code. `arguments`: what nobody has used of them."""
-
-    def body(stack: ExitStack) -> int:
-        cv2.setNumThreads(1)  # its threads would only take the processor from torch's
-        node = TrackerNode()
-        stack.callback(node.close)
-        if node.autostart:
-            started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-                return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
-        rclpy.spin_until_future_complete(node, node.failures.ended)
-        return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
-
-    return end_without_waiting(run_process("smotracker", body, arguments))
-
-
-def main() -> int:
-    """Command line of the node: `--respawn true` before `--ros-args` starts it again when it is killed or crashes."""
-    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
-    parser.add_argument("--respawn", choices=("true", "false"), default="false")
-    parser.add_argument("--respawn-limit", type=int, default=DEATHS)
-    given, unused = parser.parse_known_args(own_arguments(sys.argv[1:]))
-    if given.respawn == "false":
-        return run(unused)
-    # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
-    for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
-        import_module(name)
-    return respawning(partial(run, unused), given.respawn_limit)

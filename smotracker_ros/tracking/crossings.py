@@ -23,7 +23,8 @@ from smotracker_ros.core.geometry import (
     pairwise_overlap,
 )
 from smotracker_ros.core.tracks import TrackState
-from smotracker_ros.tracking.camera_motion import CameraShift, TargetMotion
+from smotracker_ros.tracking.camera_motion import CameraShift
+from smotracker_ros.tracking.kinematics import TargetMotion
 from smotracker_ros.tracking.target import Target
 
 # Tight boxes meet when they come this near, in pixels

@@ -31,19 +31,14 @@ _MOST_MISSED = 8.0
 
 TERMS = (
     "bias",
-    "detected",
     "score",
     "missed",
-    "missed_share",
     "displacement",
     "displacement_lately",
     "seen_shortly",
-    "place_left",
     "place_unchanged",
     "rides",
     "unseen",
-    "size",
-    "large",
     "mask_quality",
     "mask_change",
     "age",
@@ -61,12 +56,10 @@ class DetectionRecord:
 
     Attributes:
         hits: weight of the passes that found it, fading.
-        misses: weight of those that did not, fading.
-        missed: weight of the misses since the last hit.
+        missed: weight of the passes since the last of them.
     """
 
     hits: float = 0.0
-    misses: float = 0.0
     missed: float = 0.0
     _log_odds: float = 0.0
     _since: float = float("inf")
@@ -74,7 +67,7 @@ class DetectionRecord:
     def predict(self, seconds: float) -> None:
         """Move on in time."""
         kept = float(np.exp(-seconds / _MEMORY_SECONDS))
-        self.hits, self.misses, self._log_odds = self.hits * kept, self.misses * kept, self._log_odds * kept
+        self.hits, self._log_odds = self.hits * kept, self._log_odds * kept
         self._since += seconds
 
     @property
@@ -91,13 +84,11 @@ class DetectionRecord:
 
     def miss(self) -> None:
         """A pass has not found it."""
-        weight = self._weight()
-        self.misses += weight
-        self.missed = min(self.missed + weight, _MOST_MISSED)
+        self.missed = min(self.missed + self._weight(), _MOST_MISSED)
 
     def forgive(self) -> None:
         """Forget the misses: somebody knows better."""
-        self.misses = self.missed = 0.0
+        self.missed = 0.0
 
     def _weight(self) -> float:
         since, self._since = self._since, 0.0

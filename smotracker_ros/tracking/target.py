@@ -12,9 +12,10 @@ from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Track, TrackState, score_probability
-from smotracker_ros.tracking.camera_motion import CameraShift, TargetMotion
+from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
 from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceModel
+from smotracker_ros.tracking.kinematics import TargetMotion
 
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
@@ -100,7 +101,7 @@ class Target:
         background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
         displacement: how far it has moved against the background.
         first_place: the picture of its first place, while it is TENTATIVE.
-        place_left: 1 if the first place looks another way now, -1 if it looks the same, 0 if nobody knows.
+        place_unchanged: whether its first place looks as it did; None: nobody can tell.
         record: what detector passes have said of it.
         probability: of it being a target that is there.
         vouched: whether an external box says on this frame that it is a target.
@@ -131,7 +132,7 @@ class Target:
     background_velocity: FloatArray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     displacement: Displacement = field(default_factory=Displacement)
     first_place: BackgroundTemplate | None = None
-    place_left: int = 0
+    place_unchanged: bool | None = None
     record: DetectionRecord = field(default_factory=DetectionRecord)
     probability: float = 0.0
     vouched: bool = False
@@ -300,19 +301,14 @@ class Target:
         seen = self.masks_seen > 0
         values = {
             "bias": 1.0,
-            "detected": np.log1p(record.hits),
             "score": record.score,
             "missed": record.missed,
-            "missed_share": record.misses / max(record.hits + record.misses, 1e-6),
             "displacement": np.log1p(way.deviations(size)),
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),
             "seen_shortly": float(lately is None),
-            "place_left": float(self.place_left > 0),
-            "place_unchanged": float(self.place_left < 0),
+            "place_unchanged": float(self.place_unchanged is True),
             "rides": np.log1p(way.camera_path / (way.image_reach + 0.5 + 0.05 * size)),
             "unseen": min(self.seconds_unseen, 1.0),
-            "size": np.log(max(size, 3.0) / 16),
-            "large": max(np.log(max(size, 3.0) / 40), 0.0),
             "mask_quality": self.mean_quality - 0.6 if seen else 0.0,
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
             "age": np.log1p(self.seconds_alive),
@@ -328,8 +324,7 @@ class Target:
             image: uint8 RGB (height, width, 3), the current frame.
         """
         if self.first_place is not None:
-            unchanged = self.first_place.is_unchanged(image, self.displacement.drift)
-            self.place_left = 0 if unchanged is None else -1 if unchanged else 1
+            self.place_unchanged = self.first_place.is_unchanged(image, self.displacement.drift)
         self.probability = model.probability(self.evidence)
         if self.vouched:
             self.probability = max(self.probability, settings.confirm_probability)

@@ -14,6 +14,8 @@ from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.training.clips import CLASS_NAMES, read_clips
 from smotracker_ros.training.detector_crops import CropSettings, Finder, write_crops
 
+# Every n-th crop is a validation image, too
+_VALIDATION_STEP = 50
 # Confidence from which a false box of an earlier detector is worth a crop
 _FALSE_CONFIDENCE = 0.12
 
@@ -80,7 +82,12 @@ def train_detector(
     count = write_crops(read_clips(data), output / "crops", crops, finder)
     names = "\n".join(f"  {key - 1}: {name}" for key, name in CLASS_NAMES.items())
     description = output / "data.yaml"
-    description.write_text(f"path: {output / 'crops'}\ntrain: images\nval: images\nnames:\n{names}\n")
+    # ultralytics looks at its validation images after every epoch; what counts is measured on whole clips afterwards
+    some = sorted((output / "crops" / "images").glob("*.png"))[::_VALIDATION_STEP]
+    (output / "validation.txt").write_text("".join(f"{path}\n" for path in some))
+    description.write_text(
+        f"path: {output / 'crops'}\ntrain: images\nval: {output / 'validation.txt'}\nnames:\n{names}\n"
+    )
 
     final = output / "run" / "weights" / "last.pt"
     state = torch.load(final, weights_only=False, map_location="cpu") if final.exists() else None

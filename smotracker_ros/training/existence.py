@@ -23,8 +23,11 @@ from smotracker_ros.tracking.existence import TERMS, ExistenceModel
 from smotracker_ros.tracking.target import Target
 from smotracker_ros.tracking.tracker import SmoTracker
 from smotracker_ros.training.clips import Clip, owners
+from smotracker_ros.training.detector_crops import collect_cut_outs
+from smotracker_ros.training.flights import fly
 from smotracker_ros.training.moving_clips import LabelledImage, moving, still
 from smotracker_ros.training.scenes import SceneSettings, render_scene
+from smotracker_ros.training.sprites import CutOut
 
 # Ages in seconds at which targets are noted: often while they are young, since decisions are made then
 _AGES = 0.035 * 1.3 ** np.arange(24)
@@ -41,7 +44,7 @@ class Samples:
     Attributes:
         terms: float64 (N, len(TERMS)).
         true: bool (N,), whether the target lay on a label.
-        groups: int64 (N,), number of the clip or scene.
+        groups: int64 (N,), number of the clip, in whichever film, or of the scene.
     """
 
     terms: npt.NDArray[np.float64]
@@ -65,17 +68,30 @@ def scene_images(seed: int) -> Iterator[LabelledImage]:
         yield LabelledImage(frame.image, frame.boxes, frame.ids, False)
 
 
-def films(clips: Sequence[Clip], scenes: int, seed: int) -> Iterator[tuple[Iterable[LabelledImage], float, bool]]:
-    """What is to be tracked: frames, their rate, and whether all targets in them are labelled."""
+def flight_images(seed: int, sprites: Sequence[CutOut]) -> Iterator[LabelledImage]:
+    """Rendered flights, half of them over textured ground, under a camera that mostly moves."""
     generator = np.random.default_rng(seed)
-    for clip in clips:
+    width, height = ((320, 256), (480, 384), (640, 512))[int(generator.integers(3))]
+    for frame in fly(width, height, 120, sprites, generator):
+        boxes = as_boxes([frame.boxes[number] for number in frame.boxes])
+        image = np.repeat(frame.grey[..., None], 3, axis=2)
+        yield LabelledImage(image, boxes, np.array(list(frame.boxes), dtype=np.int64), False)
+
+
+def films(clips: Sequence[Clip], scenes: int, seed: int) -> Iterator[tuple[int, Iterable[LabelledImage], float, bool]]:
+    """What is to be tracked: group, frames, their rate, and whether all targets in them are labelled."""
+    generator = np.random.default_rng(seed)
+    for group, clip in enumerate(clips):
         # not every bird of a flock is labelled
         complete = "BIRD" not in clip.name
-        yield still(clip), clip.fps, complete
-        yield moving(clip, generator), clip.fps, complete
-        yield moving(clip, generator, follows=True), clip.fps, complete
+        yield group, still(clip), clip.fps, complete
+        yield group, moving(clip, generator), clip.fps, complete
+        yield group, moving(clip, generator, follows=True), clip.fps, complete
+    book = collect_cut_outs(list(clips), seed) if clips and scenes else {}
+    sprites = [sprite for sprites in book.values() for sprite in sprites]
     for number in range(scenes):
-        yield scene_images(seed + number), 30.0, True
+        images = scene_images(seed + number) if number % 3 == 0 else flight_images(seed + number, sprites)
+        yield len(clips) + number, images, 30.0, True
 
 
 def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int = 0) -> Samples:
@@ -91,9 +107,7 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
     true: list[bool] = []
     groups: list[int] = []
     total = 3 * len(clips) + scenes
-    for group, (images, fps, complete) in enumerate(
-        progress(films(clips, scenes, seed), total=total, description="tracking")
-    ):
+    for group, images, fps, complete in progress(films(clips, scenes, seed), total=total, description="tracking"):
         notes: dict[int, int] = {}
         for index, item in enumerate(images):
             if index == 0 or item.is_cut:

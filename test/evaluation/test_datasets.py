@@ -73,7 +73,7 @@ def test_motchallenge_counts_pixels_and_frames_from_one(tmp_path: Path) -> None:
         assert levels(sequence) == list(range(FRAMES))
 
 
-def test_own_layout_has_its_own_base_cuts_and_loose_labels(tmp_path: Path) -> None:
+def test_own_layout_has_its_own_base_and_cuts_and_is_judged_by_tight_labels(tmp_path: Path) -> None:
     folder = tmp_path / "clip"
     write_video(folder / "video.mp4")
     (folder / "gt").mkdir()
@@ -86,7 +86,7 @@ def test_own_layout_has_its_own_base_cuts_and_loose_labels(tmp_path: Path) -> No
     assert sequence.shot_of(range(FRAMES)).tolist() == [0, 0, 1, 1, 2]
     assert levels(sequence) == list(range(FRAMES))
     (folder / "gt" / "gt_label.txt").write_text("1,1,8,18,14,12,1,1,1\n")
-    np.testing.assert_array_equal(only(tmp_path).truth.boxes, [[8, 18, 22, 30]])
+    np.testing.assert_array_equal(only(tmp_path).truth.boxes, [[10, 20, 20, 28]])
 
 
 @pytest.mark.parametrize("pictures", ["video", "folder"])

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from sam2.modeling.backbones.image_encoder import ImageEncoder
 
-from smotracker_ros.ros.tracker_node import main
+from smotracker_ros.ros.tracker_main import main
 
 
 def hook(module, given):

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.tracking.camera_motion import STILL, CameraMotion, TargetMotion, shrink
+from smotracker_ros.tracking.camera_motion import STILL, CameraMotion, shrink
+from smotracker_ros.tracking.kinematics import TargetMotion
 
 
 def _texture() -> np.ndarray:

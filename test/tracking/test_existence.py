@@ -134,7 +134,7 @@ def test_an_unchanged_first_place_speaks_against_a_target() -> None:
         target.state, target.first_place = TrackState.TENTATIVE, BackgroundTemplate.take(IMAGE, BOX)
         image = IMAGE if same else IMAGE[::-1].copy()
         target.judge(SETTINGS, SHIPPED, image)
-        assert target.place_left == (-1 if same else 1)
+        assert target.place_unchanged is same
         course[same] = target.probability
     assert course[True] < course[False]
 
