@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Annotated, Any
@@ -22,18 +21,19 @@ import numpy as np
 import typer
 
 from smotracker_ros.commands.evaluation import track_all
-from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation.comparison import Plan
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
 from smotracker_ros.tracking import tracker as tracker_module
 from smotracker_ros.tracking.association import Association, associate
 from smotracker_ros.tracking.camera_motion import STILL, CameraMotion
-from smotracker_ros.tracking.costs import CUES, Cue, Side
+from smotracker_ros.tracking.costs import AFFINITY, Affinity, Side
 from smotracker_ros.tracking.crossings import Crossings
 from smotracker_ros.tracking.rivals import Rivals
 from smotracker_ros.tracking.target import Target
 
+# About the cost of a pair of which nothing is known
+_TYPICAL_COST = 0.4
 COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "IDs", "IDSW", "IDFN", "IDFP")
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
@@ -45,10 +45,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clips of 0.8 s": {"clip_seconds": 0.8},
     "no early detector passes": {"adaptive_clips": False},
     "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
-    "nothing confirmed that has not moved": {"hover_size": 0.0, "sure_confidence": 1.0},
-    "confirmed without having moved": {"least_travel": 0.0},
-    "confirmed unmoved from confidence 0.55": {"sure_confidence": 0.55},
-    "confirmed however poor the masks are": {"least_quality": 0.0},
+    "confirmed at once": {"confirm_probability": 0.0},
+    "confirmed from a probability of 0.8": {"confirm_probability": 0.8},
+    "lost below a probability of 0.1": {"lost_probability": 0.1},
     "reported boxes tight round the mask": {"box_convention": "mask"},
 }
 
@@ -64,15 +63,13 @@ def _without(owner: Any, name: str, replacement: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def _sum_of_cues(first: Side, second: Side) -> FloatArray:
-    return np.asarray(np.mean([cue.function(first, second) for cue in CUES], axis=0), dtype=np.float32)
+def _associate_without(left_out: str) -> Callable[..., Association]:
+    """An association that looks at one cost less; what that says on the average goes into the bias."""
+    weights = {name: weight for name, weight in AFFINITY.weights.items() if name != left_out}
+    affinity = Affinity(AFFINITY.bias + _TYPICAL_COST * AFFINITY.weights[left_out], weights, AFFINITY.lost)
 
-
-def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
-    """An association with other cues; where one proposal is all there is, it needs no second vote."""
-
-    def run(masklets: Side, detections: Side, least_cues: int = 1) -> Association:
-        return associate(masklets, detections, cues, min(least_cues, len(cues)))
+    def run(masklets: Side, detections: Side, lost: bool = False) -> Association:
+        return associate(masklets, detections, affinity, lost)
 
     return run
 
@@ -81,35 +78,20 @@ def _associate_by(cues: Sequence[Cue]) -> Callable[..., Association]:
 PARTS: dict[str, tuple[Any, str, Any]] = {
     "no camera motion": (CameraMotion, "update", lambda self, image, seconds: STILL),
     "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
-    "what is not CONFIRMED may have another's mask": (Rivals, "judge", lambda self, targets, masklets, gliding: set()),
+    "what is not CONFIRMED may have another's mask": (
+        Rivals,
+        "judge",
+        lambda self, targets, masklets, gliding, seconds: set(),
+    ),
     "masks taken however poorly rated": (Target, "owns", lambda self, box, predicted_iou: self.agrees(box) > 0),
     "boxes round several targets taken for one": (
         tracker_module,
         "show_several",
         lambda detections, targets: np.zeros(len(detections), dtype=np.bool_),
     ),
-    "association: each cue has one vote": (
-        tracker_module,
-        "associate",
-        _associate_by([replace(cue, votes=1) for cue in CUES]),
-    ),
-    "association: conflicts by mean cost": (
-        tracker_module,
-        "associate",
-        _associate_by([replace(cue, offset=0.0, slope=1.0) for cue in CUES]),
-    ),
-    "association: Hungarian on the sum of the cues": (
-        tracker_module,
-        "associate",
-        _associate_by([Cue("sum", _sum_of_cues, 0.6)]),
-    ),
     **{
-        f"association without {left_out.name}": (
-            tracker_module,
-            "associate",
-            _associate_by([cue for cue in CUES if cue is not left_out]),
-        )
-        for left_out in CUES
+        f"association without {name}": (tracker_module, "associate", _associate_without(name))
+        for name in AFFINITY.weights
     },
 }
 

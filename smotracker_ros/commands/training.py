@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -162,17 +161,16 @@ def fit_existence(
     typer.echo(output)
 
 
-@app.command("cues")
-def calibrate_cues(
+@app.command("affinity")
+def fit_affinity_command(
     data: Data,
-    output: Annotated[Path | None, typer.Option(help="JSON file for the curves.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the weights.")] = None,
     sequences: Annotated[str, typer.Option(help="Names separated by commas; empty: all with several ids.")] = "",
 ) -> None:
-    """Fit, for each cue of the association, the probability of the same object to its cost."""
+    """Fit the log-odds by which masklets and detections are taken for the same object."""
     from smotracker_ros.presets import build_tracker, load_settings
+    from smotracker_ros.training.affinity import collect_pairs, fit_affinity
     from smotracker_ros.training.clips import read_clips
-    from smotracker_ros.training.cue_calibration import collect_pairs
-    from smotracker_ros.training.curves import fit_curve
 
     clips = read_clips(data)
     if sequences:
@@ -185,10 +183,12 @@ def calibrate_cues(
         clips = [clip for clip in clips if max((len(labels.ids) for labels in clip.labels), default=0) > 1]
     pairs = collect_pairs(clips, build_tracker(load_settings()))
     try:
-        curves = {name: dataclasses.asdict(fit_curve(item.costs, item.same)) for name, item in pairs.items()}
+        affinity, loss = fit_affinity(pairs)
     except ValueError as error:
         raise typer.BadParameter(f"{error}; take clips that show several objects at once") from error
-    _show(curves, output)
+    counts = {"pairs": float(len(pairs.same)), "same": float(pairs.same.sum()), "lost": float(pairs.lost.sum())}
+    figures = {"bias": affinity.bias, **affinity.weights, "lost": affinity.lost, "log_loss": loss}
+    _show({"affinity": figures, "counts": counts}, output)
 
 
 @evaluation_app.command("detector")

@@ -18,7 +18,7 @@ from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.models.weight_files import locate_weights
 
-WINDOW_FACTOR = 2.7
+WINDOW_FACTOR = 4.0
 """Side of a window as a multiple of the target's longer side."""
 
 # Grounding DINO reads 256 tokens, and none is shorter than a character
@@ -225,7 +225,7 @@ class TrackerSettings:
         dynamic=False,
     )
     lost_probability: float = _setting(
-        0.2,
+        0.3,
         "A CONFIRMED masklet that is a target with less than this probability becomes LOST; 0: never by that.",
         minimum=0.0,
         maximum=1.0,

@@ -17,7 +17,7 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
 from smotracker_ros.detection import Detections
 from smotracker_ros.evaluation.metrics import TrackRows
-from smotracker_ros.tracking.association import propose
+from smotracker_ros.tracking.association import assign
 from smotracker_ros.tracking.costs import Side, appearance_cost, overlap_cost
 
 Describe = Callable[[Frame, FloatArray], FloatArray]
@@ -107,8 +107,8 @@ class TopicTrack:
             tracks = Side(boxes, np.stack([track.appearance for track in self._tracks]), nothing)
             seen = Side(found.boxes, appearance, np.zeros(len(found), np.float32))
             speed = np.linalg.norm([track.state[2:] / max(track.size.max(), 4.0) for track in self._tracks], axis=1)
-            by_motion = propose(overlap_cost(tracks, seen), 0.75)
-            by_appearance = propose(appearance_cost(tracks, seen), 0.4)
+            by_motion = assign(overlap_cost(tracks, seen), 0.75)
+            by_appearance = assign(appearance_cost(tracks, seen), 0.4)
             first, second = by_motion, by_appearance
             if float(speed.mean()) > self._motion_level:
                 first, second = second, first

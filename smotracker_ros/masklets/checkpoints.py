@@ -114,7 +114,6 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
         name,
         file_checksum(path),
         bool(extra.get("dense_box_prompt", False)),
-        float(extra.get("box_looseness", 1.0)),
     )
 
 

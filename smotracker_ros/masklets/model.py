@@ -154,8 +154,6 @@ class MaskletNetwork:
         name: e.g. "sam2-nano" or "sam2.1-hiera-t".
         checksum: first 16 hexadecimal digits of the weights' SHA-256, "random" for unloaded weights.
         dense_box_prompt: whether box prompts are also drawn as a mask prompt (our nano model is trained that way).
-        box_looseness: sides of the boxes that it was trained with as multiples of the visible target's; prompts and
-            windows are enlarged by it.
         precision: in which the network computes (:meth:`compute_in`); its results stay float32 where they may.
         image_encoder: computes the levels, each BCHW, of normalised images in place of the model's own encoder.
         readers: attentions to memories that can leave entries out, one for each layer; empty: the model's cannot.
@@ -167,7 +165,6 @@ class MaskletNetwork:
         name: str,
         checksum: str,
         dense_box_prompt: bool,
-        box_looseness: float = 1.0,
     ) -> None:
         self.model = model
         self.precision = torch.float32
@@ -176,7 +173,6 @@ class MaskletNetwork:
         self.name = name
         self.checksum = checksum
         self.dense_box_prompt = dense_box_prompt
-        self.box_looseness = box_looseness
         self._spatial_encoding: Tensor | None = None
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)

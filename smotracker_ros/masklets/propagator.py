@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
+from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers
 from smotracker_ros.core.settings import WINDOW_FACTOR
 from smotracker_ros.masklets.anchors import AnchorRule
 from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object, other_boxes
@@ -250,7 +250,7 @@ class Propagator:
                 places = [windows[view] for view in views]
                 inputs = np.concatenate(
                     [
-                        place.to_input(self._as_trained(boxes[identity]), self.network.image_size)
+                        place.to_input(as_boxes(boxes[identity]), self.network.image_size)
                         for identity, place in zip(group, places, strict=True)
                     ]
                 )
@@ -283,22 +283,12 @@ class Propagator:
         Returns:
             Unit vectors, float32 (N, D).
         """
-        return self._views.describe(frame, as_boxes(boxes), self._window_sizes, self._offered)
-
-    @property
-    def _window_sizes(self) -> float:
-        """Side of a window as a multiple of the longer side of the visible target."""
-        return self.window_factor * self.network.box_looseness
-
-    def _as_trained(self, box: FloatArray) -> FloatArray:
-        """A box as loose as those that the network was trained with, float32 (1, 4), xyxy pixels."""
-        center, half = box_centers(box), box_sizes(box) * np.float32(self.network.box_looseness / 2)
-        return np.hstack([center - half, center + half])
+        return self._views.describe(frame, as_boxes(boxes), self.window_factor, self._offered)
 
     def _prepare(self, frame: Frame, identity: int, box: FloatArray) -> None:
         model = self.network.model
         guess = Guess(box_centers(box)[0], float(max(box[2] - box[0], box[3] - box[1])))
-        whole = prefers_whole_frame(box, frame.image, self.network.image_size, self._window_sizes, self.mode)
+        whole = prefers_whole_frame(box, frame.image, self.network.image_size, self.window_factor, self.mode)
         item = self._objects.get(identity)
         if item is None:
             bank = MemoryBank(model.num_maskmem - 1, model.max_obj_ptrs_in_encoder - 1)
@@ -310,7 +300,7 @@ class Propagator:
     def _place(self, frame: Frame, item: _Object) -> Window:
         if item.uses_whole_frame:
             return whole_frame(frame.image)
-        return window_around(item.guess.center, self._window_sizes * item.guess.size)
+        return window_around(item.guess.center, self.window_factor * item.guess.size)
 
     def _groups(self, ids: Sequence[int]) -> list[list[int]]:
         """Objects that share a call of the attention to their memories."""

@@ -6,7 +6,7 @@ gate: pairs whose cost is above it are not proposed by this cue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,34 +36,6 @@ class Side:
 
     def __len__(self) -> int:
         return len(self.boxes)
-
-
-CueFunction = Callable[[Side, Side], FloatArray]
-
-
-@dataclass(frozen=True)
-class Cue:
-    """A cue function with what is needed to weigh it against others.
-
-    Attributes:
-        name: what it looks at.
-        function: its costs.
-        gate: pairs whose cost is above are not proposed.
-        votes: that its proposals carry.
-        offset: of the calibration, log-odds of the same object at cost 0.
-        slope: of the calibration, log-odds lost per unit of cost.
-    """
-
-    name: str
-    function: CueFunction
-    gate: float
-    votes: int = 1
-    offset: float = 0.0
-    slope: float = 1.0
-
-    def log_odds(self, cost: FloatArray) -> FloatArray:
-        """Logarithm of how much likelier the same object is than another one, by this cue alone."""
-        return np.asarray(self.offset - self.slope * cost, dtype=np.float32)
 
 
 def _center_distance(first: Side, second: Side) -> FloatArray:
@@ -105,10 +77,36 @@ def shape_cost(first: Side, second: Side) -> FloatArray:
     return np.asarray(np.where(far, 1.0, 1 - np.exp(-difference)), dtype=np.float32)
 
 
-# Calibrated on 4,752, 2,090 and 1,519 pairs of 21 clips of train/ (`smotracker train cues`). Place weighs twice as much
-# as either look: of neighbours that look alike it tells more.
-CUES = (
-    Cue("iou", overlap_cost, 0.75, votes=2, offset=6.5, slope=14.8),
-    Cue("appearance", appearance_cost, 0.5, offset=1.2, slope=7.3),
-    Cue("shape", shape_cost, 0.45, offset=2.8, slope=7.3),
-)
+COSTS: Mapping[str, Callable[[Side, Side], FloatArray]] = {
+    "place": overlap_cost,
+    "appearance": appearance_cost,
+    "shape": shape_cost,
+}
+"""Cost functions by name, each in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """Log-odds of a masklet and a detection being the same object, linear in the costs.
+
+    Attributes:
+        bias: of a pair without any cost.
+        weights: added per unit of each cost, by its name.
+        lost: added if the masklet is of a LOST target, whose place says less.
+    """
+
+    bias: float
+    weights: Mapping[str, float]
+    lost: float = 0.0
+
+    def log_odds(self, masklets: Side, detections: Side, lost: bool = False) -> FloatArray:
+        """Of each pair, float32 (N, M)."""
+        total = np.full((len(masklets), len(detections)), self.bias + (self.lost if lost else 0.0))
+        for name, weight in self.weights.items():
+            total += weight * COSTS[name](masklets, detections)
+        return total.astype(np.float32)
+
+
+# Fitted by `smotracker train affinity`; docs/training/affinity.json has the figures
+AFFINITY = Affinity(6.372, {"place": -5.996, "appearance": -2.277, "shape": -4.23}, lost=-2.0)
+"""As shipped."""

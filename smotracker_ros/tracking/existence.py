@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import yaml
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from smotracker_ros.core.settings import SettingsError
 
@@ -32,6 +33,7 @@ _MOST_MISSED = 8.0
 TERMS = (
     "bias",
     "score",
+    "found_once",
     "missed",
     "displacement",
     "displacement_lately",
@@ -135,6 +137,6 @@ class ExistenceModel:
             weights.pop("mask_quality", None)
         return ExistenceModel(weights)
 
-    def probability(self, terms: np.ndarray) -> float:
-        """Probability in [0, 1] of a target with these terms, float64 (len(TERMS),)."""
-        return float(expit(self.weights @ terms))
+    def log_odds(self, terms: npt.NDArray[np.float64]) -> float:
+        """Logarithm of the odds of a target with these terms, float64 (len(TERMS),)."""
+        return float(self.weights @ terms)

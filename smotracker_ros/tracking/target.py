@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
@@ -30,12 +31,18 @@ _DETECTED_SIZE_GAIN = 0.1
 _LARGEST_GROWTH = 1.6
 # Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
 _LARGEST_SHIFT = 0.12
+# What a mask's box may lose at each side, in sizes, to become a detection's
+_LARGEST_INSET = 0.25
 # A centre farther from its prediction than so many sizes is not speed but a jump of the mask
 _LARGEST_ERROR = 0.6
 # The background's velocity in reports is averaged over about so many seconds
 _BACKGROUND_SECONDS = 0.1
 # Who has moved by fewer pixels within 0.8 s stands still
 _LEAST_LATELY = 2.0
+# Who is so many standard deviations from the first place says that it has moved
+_MOVED_DEVIATIONS = 2.0
+# Probability follows the evidence of single frames within about so many seconds
+_SETTLING_SECONDS = 0.5
 # Below this probability a TENTATIVE target costs more than it promises
 _HOPELESS = 0.02
 # Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
@@ -64,6 +71,19 @@ def box_margins(box: FloatArray, mask_box: FloatArray) -> FloatArray:
     shift = np.clip(box_centers(box)[0] - box_centers(mask_box)[0], -_LARGEST_SHIFT * size, _LARGEST_SHIFT * size)
     half = np.clip((box_sizes(box)[0] - box_sizes(mask_box)[0]) / 2, -size / 2, size / 2)
     return np.concatenate([shift - half, shift + half]).astype(np.float32)
+
+
+def with_margins(mask_box: FloatArray, margins: FloatArray) -> FloatArray:
+    """The box that a mask's tight box stands for, float32 (4,), xyxy pixels.
+
+    Args:
+        mask_box: float32 (4,), of this frame's mask.
+        margins: of earlier masks, float32 (4,); of a smaller one they may take no more than a quarter from each side.
+    """
+    inset = np.tile(_LARGEST_INSET * (mask_box[2:] - mask_box[:2]), 2)
+    return np.asarray(
+        mask_box + np.concatenate([np.minimum(margins[:2], inset[:2]), np.maximum(margins[2:], -inset[2:])])
+    )
 
 
 def size_gain(seconds: float) -> float:
@@ -100,8 +120,8 @@ class Target:
         mean_quality: running mean of the same over the masks so far.
         background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
         displacement: how far it has moved against the background.
-        first_place: the picture of its first place, while it is TENTATIVE.
-        place_unchanged: whether its first place looks as it did; None: nobody can tell.
+        first_place: the picture of its first place, until it has left that.
+        place_unchanged: whether its first place still looks as it did although it has moved; None: nobody can tell.
         record: what detector passes have said of it.
         probability: of it being a target that is there.
         vouched: whether an external box says on this frame that it is a target.
@@ -136,6 +156,8 @@ class Target:
     record: DetectionRecord = field(default_factory=DetectionRecord)
     probability: float = 0.0
     vouched: bool = False
+    _log_odds: float = 0.0
+    _settled_at: float = 0.0
 
     @staticmethod
     def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
@@ -247,7 +269,7 @@ class Target:
         self.masks_seen += 1
         gain = max(_QUALITY_GAIN, 1.0 / self.masks_seen)
         self.mean_quality += gain * (quality - self.mean_quality)
-        box = as_boxes(mask_box)[0] + self.margins
+        box = with_margins(as_boxes(mask_box)[0], self.margins)
         elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
         self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.displacement.measure(box_centers(as_boxes(mask_box))[0])
@@ -286,7 +308,7 @@ class Target:
             gain = max(_MARGIN_GAIN, 1.0 / self.hits)
             margins = box_margins(box, self.mask_box)
             self.margins = ((1 - gain) * self.margins + gain * margins).astype(np.float32)
-            corrected = self.mask_box + self.margins
+            corrected = with_margins(self.mask_box, self.margins)
             self.motion.center = box_centers(corrected)[0]
             gain = max(_DETECTED_SIZE_GAIN, 1.0 / self.hits)
             self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
@@ -302,6 +324,7 @@ class Target:
         values = {
             "bias": 1.0,
             "score": record.score,
+            "found_once": float(self.hits < 2),
             "missed": record.missed,
             "displacement": np.log1p(way.deviations(size)),
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),
@@ -323,19 +346,31 @@ class Target:
             model: weighs what has been seen of it.
             image: uint8 RGB (height, width, 3), the current frame.
         """
-        if self.first_place is not None:
+        moved = self.displacement.deviations(self.longer_side) >= _MOVED_DEVIATIONS
+        if self.first_place is not None and moved:
             self.place_unchanged = self.first_place.is_unchanged(image, self.displacement.drift)
-        self.probability = model.probability(self.evidence)
+            if self.place_unchanged is False:
+                self.first_place = None  # it has left
+        self.probability = self._settle(model.log_odds(self.evidence))
         if self.vouched:
             self.probability = max(self.probability, settings.confirm_probability)
             self.forgive()
         if self.state is TrackState.TENTATIVE:
             if self.probability >= settings.confirm_probability:
-                self.state, self.first_place = TrackState.CONFIRMED, None
+                self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
                 self.state = TrackState.REMOVED
         elif self.state is TrackState.CONFIRMED and self.probability < settings.lost_probability:
             self.state = TrackState.LOST
+
+    def _settle(self, log_odds: float) -> float:
+        """The probability that follows the evidence of single frames within half a second."""
+        since = self.seconds_alive - self._settled_at
+        # what is young is known by its latest evidence alone
+        gain = max(1 - float(np.exp(-since / _SETTLING_SECONDS)), since / max(self.seconds_alive, 1e-6))
+        self._log_odds += (gain if self.seconds_alive > 0 else 1.0) * (log_odds - self._log_odds)
+        self._settled_at = self.seconds_alive
+        return float(expit(self._log_odds))
 
     @property
     def is_clutter(self) -> bool:

@@ -48,7 +48,8 @@ class SmoTracker:
         existence: how probable targets are; None: by the weights that the settings name.
 
     Attributes:
-        observe: is told both sides of each association, masklets and detections; None: nobody is.
+        observe: is told both sides of each association, masklets and detections, and whether the masklets are LOST;
+            None: nobody is.
         observe_targets: is told all targets at the end of each frame; None: nobody is.
     """
 
@@ -73,7 +74,7 @@ class SmoTracker:
         self._targets = Population()
         self.cues = CueBook()
         self._open_cues: list[Cue] = []
-        self.observe: Callable[[Side, Side], None] | None = None
+        self.observe: Callable[[Side, Side, bool], None] | None = None
         self.observe_targets: Callable[[Collection[Target]], None] | None = None
         self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
@@ -335,12 +336,10 @@ class SmoTracker:
             candidates = free if group is not lost else free[found.scores[free] >= settings.birth_confidence]
             if group is slipped:
                 candidates = candidates[~lies_on_any(found.boxes[candidates], live)]
-            # place alone says little about what has been out of sight: a second cue must agree
-            least_cues = 2 if group is lost else 1
             sides = self._masklet_side(group), Side.in_sight(found.boxes[candidates], appearance[candidates])
             if self.observe is not None:
-                self.observe(*sides)
-            result = associate(*sides, least_cues=least_cues)
+                self.observe(*sides, group is lost)
+            result = associate(*sides, lost=group is lost)
             for row, column in result.matches:
                 target, index = group[row], int(candidates[column])
                 box = found.boxes[index]

@@ -16,7 +16,7 @@ from smotracker_ros.training.scenes import SceneSettings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
 STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds: STILL)
-NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, settings, image: None)
+NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, settings, model, image: None)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_another_part_under_the_same_name_is_computed_anew(ablation: ModuleType,
 
 def test_what_a_part_has_been_given_counts(ablation: ModuleType, tmp_path: Path) -> None:
     """Closures and helpers: two associations differ only in the cues that they hold."""
-    ablation.PARTS = {"a": ablation.PARTS["association without iou"], "b": ablation.PARTS["association without shape"]}
+    ablation.PARTS = {"a": ablation.PARTS["association without place"], "b": ablation.PARTS["association without shape"]}
     again = {"b": ablation.PARTS["b"]}
     first = {name: ablation.plan_for(name, tmp_path).variant for name in ablation.PARTS}
     ablation.PARTS = {"a": again["b"], **again}

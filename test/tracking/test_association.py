@@ -1,11 +1,11 @@
-"""Parallel cues, union of proposals, conflicts."""
+"""One global assignment by log-odds."""
 
-from dataclasses import replace
+import itertools
 
 import numpy as np
 
-from smotracker_ros.tracking.association import associate, propose
-from smotracker_ros.tracking.costs import CUES, Cue, Side, overlap_cost
+from smotracker_ros.tracking.association import assign, associate
+from smotracker_ros.tracking.costs import AFFINITY, Side, overlap_cost
 
 
 def _side(boxes: list[list[float]], appearance: list[list[float]] | None = None, reach: float = 0.0) -> Side:
@@ -13,10 +13,6 @@ def _side(boxes: list[list[float]], appearance: list[list[float]] | None = None,
     return Side(
         np.float32(boxes).reshape(-1, 4), vectors.reshape(len(boxes), -1), np.full(len(boxes), reach, np.float32)
     )
-
-
-def _cue(name: str, cost: list[list[float]], gate: float = 0.5) -> Cue:
-    return Cue(name, lambda first, second: np.float32(cost), gate)
 
 
 def test_tiny_boxes_match_where_plain_iou_is_blind() -> None:
@@ -38,33 +34,6 @@ def test_a_masklet_out_of_sight_reaches_further() -> None:
     assert associate(_side([[10, 10, 20, 20]], reach=45.0), detection).matches == ((0, 0),)
 
 
-def test_the_proposal_with_more_agreeing_cues_wins() -> None:
-    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
-    cues = [
-        _cue("a", [[0.1], [0.4]]),
-        _cue("b", [[0.4], [0.3]]),
-        _cue("c", [[0.4], [0.3]]),
-    ]
-    assert associate(masklets, detections, cues).matches == ((1, 0),)
-
-
-def test_lower_cost_decides_between_equal_votes() -> None:
-    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
-    cues = [_cue("a", [[0.1], [0.4]]), _cue("b", [[0.45], [0.4]])]
-    assert associate(masklets, detections, cues).matches == ((0, 0),)
-
-
-def test_the_union_keeps_what_only_one_cue_proposes() -> None:
-    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]] * 2)
-    cues = [_cue("a", [[0.1, 0.9], [0.9, 0.9]]), _cue("b", [[0.9, 0.9], [0.9, 0.2]])]
-    assert associate(masklets, detections, cues).matches == ((0, 0), (1, 1))
-
-
-def test_gated_pairs_do_not_displace_good_ones() -> None:
-    assert propose(np.float32([[0.1, 0.2], [0.15, 0.9]]), 0.5) == [(0, 1), (1, 0)]
-    assert propose(np.float32([[0.9]]), 0.5) == []
-
-
 def test_empty_sides() -> None:
     nothing = Side(np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
     assert associate(nothing, _side([[0, 0, 5, 5]])).unmatched_detections == (0,)
@@ -74,31 +43,36 @@ def test_empty_sides() -> None:
 def test_crossing_look_alikes_are_told_apart_by_appearance_and_place() -> None:
     masklets = _side([[10, 10, 20, 20], [14, 10, 24, 20]], [[1, 0], [0, 1]])
     detections = _side([[14.5, 10, 24.5, 20], [9.5, 10, 19.5, 20]], [[0, 1], [1, 0]])
-    assert associate(masklets, detections, CUES).matches == ((0, 1), (1, 0))
+    assert associate(masklets, detections).matches == ((0, 1), (1, 0))
 
 
-def test_a_pair_may_need_more_than_one_cue() -> None:
-    masklets, detections = _side([[0, 0, 9, 9]]), _side([[0, 0, 9, 9]])
-    cues = [_cue("a", [[0.1]]), _cue("b", [[0.9]])]
-    assert associate(masklets, detections, cues, least_cues=1).matches == ((0, 0),)
-    assert associate(masklets, detections, cues, least_cues=2).matches == ()
+def test_another_size_is_another_object_however_alike_it_looks() -> None:
+    masklet = _side([[320, 270, 336, 280]])
+    for large in ([286, 249, 369, 301], [290, 245, 373, 297]):
+        assert associate(masklet, _side([large])).matches == ()
 
 
-def test_the_votes_of_a_cue_weigh() -> None:
-    masklets, detections = _side([[0, 0, 9, 9], [9, 0, 18, 9]]), _side([[0, 0, 9, 9], [9, 0, 18, 9]])
-    place = Cue("place", lambda first, second: np.float32([[0.1, 0.6], [0.6, 0.1]]), 0.5, votes=2)
-    looks = [_cue("a", [[0.3, 0.2], [0.2, 0.3]]), _cue("b", [[0.4, 0.2], [0.2, 0.4]])]
-    assert associate(masklets, detections, [place, *looks]).matches == ((0, 0), (1, 1)), (
-        "even, and cheaper on the whole"
-    )
-    place = Cue("place", place.function, 0.5, votes=1)
-    assert associate(masklets, detections, [place, *looks]).matches == ((0, 1), (1, 0))
+def test_the_sum_over_all_pairs_is_greatest() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        corners = generator.uniform(0, 25, (3, 2))
+        masklets = _side(np.hstack([corners, corners + 12]).tolist())
+        moved = corners + generator.normal(0, 5, (3, 2))
+        detections = _side(np.hstack([moved, moved + 12]).tolist())
+        odds = np.maximum(AFFINITY.log_odds(masklets, detections), 0)
+        best = max(sum(odds[i, j] for i, j in enumerate(order)) for order in itertools.permutations(range(3)))
+        found = associate(masklets, detections).matches
+        assert sum(odds[pair] for pair in found) == np.float32(best).item() or np.isclose(
+            sum(odds[pair] for pair in found), best
+        )
 
 
-def test_calibrated_odds_decide_between_equal_votes() -> None:
-    """A cue that tells more, having the steeper curve, counts for more than the same cost of another one."""
-    masklets, detections = _side([[0, 0, 9, 9]] * 2), _side([[0, 0, 9, 9]])
-    place, looks = _cue("place", [[0.3], [0.2]]), _cue("looks", [[0.1], [0.25]])
-    assert associate(masklets, detections, [place, looks]).matches == ((0, 0),)
-    steep = replace(place, offset=6.0, slope=20.0)
-    assert associate(masklets, detections, [steep, looks]).matches == ((1, 0),)
+def test_the_place_of_a_lost_target_says_less() -> None:
+    masklet, near = _side([[10, 10, 20, 20]], [[1, 0]]), _side([[17, 10, 27, 20]], [[0.6, 0.8]])
+    certain, unsure = (AFFINITY.log_odds(masklet, near, lost)[0, 0] for lost in (False, True))
+    assert unsure < certain
+
+
+def test_pairs_above_the_gate_do_not_displace_good_ones() -> None:
+    assert assign(np.float32([[0.1, 0.2], [0.15, 0.9]]), 0.5) == [(0, 1), (1, 0)]
+    assert assign(np.float32([[0.9]]), 0.5) == []

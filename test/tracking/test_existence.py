@@ -109,6 +109,15 @@ def test_states_follow_probability() -> None:
     assert target.state is TrackState.LOST
 
 
+def test_probability_does_not_follow_single_frames() -> None:
+    target = life()[-1][1]
+    before = target.probability
+    target.predict(STILL, 1 / 30)
+    target.quality = 0.05
+    target.judge(SETTINGS, SHIPPED, IMAGE)
+    assert before - 0.1 < target.probability <= before
+
+
 def test_what_is_vouched_for_is_not_lost() -> None:
     target = life()[-1][1]
     for _ in range(60):
@@ -133,7 +142,9 @@ def test_an_unchanged_first_place_speaks_against_a_target() -> None:
         target = life(seconds=0.5, speed=6)[-1][1]
         target.state, target.first_place = TrackState.TENTATIVE, BackgroundTemplate.take(IMAGE, BOX)
         image = IMAGE if same else IMAGE[::-1].copy()
-        target.judge(SETTINGS, SHIPPED, image)
+        for _ in range(10):
+            target.predict(STILL, 1 / 30)
+            target.judge(SETTINGS, SHIPPED, image)
         assert target.place_unchanged is same
         course[same] = target.probability
     assert course[True] < course[False]

@@ -7,7 +7,7 @@ from smotracker_ros.core.geometry import MaskPatch
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import STILL, CameraShift
-from smotracker_ros.tracking.target import Target, box_margins
+from smotracker_ros.tracking.target import Target, box_margins, with_margins
 
 APPEARANCE = np.float32([1, 0])
 LABEL = np.float32([100, 100, 120, 116])
@@ -87,6 +87,17 @@ def test_margins_carry_size_but_not_a_shifted_centre() -> None:
     shifted = box_margins(LABEL + np.float32([12, 0, 12, 0]), TIGHT)
     assert abs(shifted[0] + shifted[2]) / 2 <= 0.12 * 20 + 1e-4
     np.testing.assert_allclose(shifted[2] - shifted[0], 20 - 11, atol=1e-4)
+
+
+def test_margins_of_a_large_mask_do_not_turn_a_small_one_inside_out() -> None:
+    target = _target()
+    _see(target, LABEL + np.float32([-20, -20, 20, 20]))
+    target.detected(LABEL, 0.9, 1, APPEARANCE)
+    for _ in range(60):
+        target.predict(STILL, 1 / 30)
+        _see(target, LABEL)
+    assert (target.size >= 0.45 * (LABEL[2:] - LABEL[:2])).all()
+    np.testing.assert_allclose(with_margins(TIGHT, np.float32([-1, -2, 3, 4])), TIGHT + np.float32([-1, -2, 3, 4]))
 
 
 def test_a_mask_rated_far_below_the_others_is_not_the_target_s_own() -> None:
