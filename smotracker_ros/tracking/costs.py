@@ -1,7 +1,7 @@
-"""Cue models: each measures, in its own way, how unlikely a masklet and a detection are the same object.
+"""Costs of association: each measures, in its own way, how unlikely a masklet and a detection are the same object.
 
-A cue is a plain function of the two sides that returns costs (N, M), float32, 0 for certain and 1 for impossible, and a
-gate: pairs whose cost is above it are not proposed by this cue.
+A cost is a plain function of the two sides that returns float32 (N, M), 0 for certain and 1 for impossible. Their
+weighted sum is the log-odds of a pair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smotracker_ros.core.geometry import FloatArray, box_centers, box_sizes, pai
 
 @dataclass(frozen=True)
 class Side:
-    """Masklets or detections of one frame, as the cues see them.
+    """Masklets or detections of one frame, as the costs see them.
 
     Attributes:
         boxes: float32 (N, 4), xyxy pixels, in the detector's convention on both sides.
@@ -107,6 +107,7 @@ class Affinity:
         return total.astype(np.float32)
 
 
-# Fitted by `smotracker train affinity`; docs/training/affinity.json has the figures
+# Fitted by `smotracker train affinity` on 799 pairs of 11 clips (docs/training/affinity.json), but for `lost`: the six
+# pairs of LOST targets, for which the fit says -4, are too few
 AFFINITY = Affinity(6.372, {"place": -5.996, "appearance": -2.277, "shape": -4.23}, lost=-2.0)
 """As shipped."""

@@ -63,7 +63,10 @@ def test_another_part_under_the_same_name_is_computed_anew(ablation: ModuleType,
 
 def test_what_a_part_has_been_given_counts(ablation: ModuleType, tmp_path: Path) -> None:
     """Closures and helpers: two associations differ only in the cues that they hold."""
-    ablation.PARTS = {"a": ablation.PARTS["association without place"], "b": ablation.PARTS["association without shape"]}
+    ablation.PARTS = {
+        "a": ablation.PARTS["association without place"],
+        "b": ablation.PARTS["association without shape"],
+    }
     again = {"b": ablation.PARTS["b"]}
     first = {name: ablation.plan_for(name, tmp_path).variant for name in ablation.PARTS}
     ablation.PARTS = {"a": again["b"], **again}
