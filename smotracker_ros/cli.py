@@ -41,23 +41,38 @@ app = typer.Typer(
 )
 
 
-def _forward(name: str, module: str, attribute: str, summary: str) -> None:
-    """Add a group of commands whose module is imported only when one of them is called."""
+def _forward(name: str, module: str, attribute: str, summary: str, helps: bool = True) -> None:
+    """Add commands whose module is imported only when one of them is called.
+
+    Args:
+        name: on the command line.
+        module: where they are.
+        attribute: the typer app in it.
+        summary: for the help.
+        helps: whether it says how to use it when it is called without anything.
+    """
 
     def run(context: typer.Context) -> None:
         group = getattr(importlib.import_module(module), attribute)
-        group(args=context.args or ["--help"], prog_name=f"smotracker {name}")
+        arguments = context.args or (["--help"] if helps else [])
+        # what goes wrong in it, an interrupt included, ends the whole command
+        code = group(args=arguments, prog_name=f"smotracker {name}", standalone_mode=False)
+        if isinstance(code, int) and code:
+            raise typer.Exit(code)
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     app.command(name, help=summary, context_settings=settings, add_help_option=False)(run)
 
 
-_forward("track", "smotracker_ros.commands.track", "app", "Track the targets of a video, an image folder or a bag.")
+_forward(
+    "track", "smotracker_ros.commands.track", "app", "Track the targets of a video, an image folder or a bag.", False
+)
 _forward(
     "synthesize",
     "smotracker_ros.commands.synthesize",
     "app",
     "Render a scene of small flying targets with exact ground truth.",
+    False,
 )
 _forward(
     "bag", "smotracker_ros.commands.offline", "bag_app", "Track a bag without ROS: a copy with tracks and masks in it."

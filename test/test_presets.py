@@ -12,6 +12,7 @@ from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
+from smotracker_ros.tracking.existence import ExistenceModel
 from smotracker_ros.tracking.target import Target
 
 LATE = 20
@@ -46,14 +47,14 @@ def test_only_smotracker_finds_what_enters_late(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_only_smotracker_asks_how_good_masks_are_before_it_believes_them(preset: str) -> None:
+def test_only_smotracker_asks_what_speaks_for_a_target_before_it_believes_in_it(preset: str) -> None:
     box = np.float32([100, 100, 120, 116])
     target = Target.born(1, box, np.float32([1, 0]))
     for step in range(8):
         place = box + np.float32([step, 0, step, 0])
         target.see(MaskPatch(int(place[0]), 100, np.ones((16, 20), np.bool_)), place, 0.1, 1 / 30)
-        target.detected(place, 0.5, 1, np.float32([1, 0]))
-    target.judge(load_settings(preset), np.zeros((256, 320, 3), np.uint8))
+        target.detected(place, 0.1, 1, np.float32([1, 0]))
+    target.judge(load_settings(preset), ExistenceModel.load(), np.zeros((256, 320, 3), np.uint8))
     expected = TrackState.TENTATIVE if preset.endswith("smotracker") else TrackState.CONFIRMED
     assert target.state is expected
 

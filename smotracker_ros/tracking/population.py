@@ -18,8 +18,10 @@ from smotracker_ros.tracking.target import Target
 
 # A masklet out of sight this long, in seconds, is lost
 _UNSEEN_LIMIT = 0.7
-# A detection of this IoU with a target, or of this share on one that crosses another, starts none beside it
+# A detection of this IoU with a target, or of which so much lies on one that is seen, or on one that crosses another,
+# starts none beside it
 _SAME_TARGET_IOU = 0.4
+_SAME_TARGET_OVERLAP = 0.6
 _SAME_CROSSING_OVERLAP = 0.5
 
 
@@ -56,12 +58,15 @@ class Population(dict[int, Target]):
         """
         live = self.live
         boxes = as_boxes([target.box for target in live])
+        seen = as_boxes([target.box for target in live if target.mask is not None])
         crossing = as_boxes([target.box for target in live if target.id in unsettled])
         chosen: list[int] = []
         for index in free[found.scores[free] >= settings.birth_confidence].tolist():
             box = found.boxes[index]
             if len(boxes) and float(pairwise_iou(boxes, box).max()) > _SAME_TARGET_IOU:
                 continue  # a second box on a target that has one already
+            if len(seen) and float(pairwise_overlap(seen, as_boxes(box)).max()) > _SAME_TARGET_OVERLAP:
+                continue  # the same target, a part of it, or a box much too large
             if len(crossing) and float(pairwise_overlap(crossing, as_boxes(box)).max()) > _SAME_CROSSING_OVERLAP:
                 continue  # one box round two targets, or one of them that its masklet has left
             chosen.append(index)

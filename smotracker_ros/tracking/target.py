@@ -43,6 +43,8 @@ _LEAST_LATELY = 2.0
 _MOVED_DEVIATIONS = 2.0
 # Probability follows the evidence of single frames within about so many seconds
 _SETTLING_SECONDS = 0.5
+# One detection may be anything; the second comes within a thirtieth of a second
+_LEAST_HITS = 2
 # Below this probability a TENTATIVE target costs more than it promises
 _HOPELESS = 0.02
 # Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
@@ -356,7 +358,8 @@ class Target:
             self.probability = max(self.probability, settings.confirm_probability)
             self.forgive()
         if self.state is TrackState.TENTATIVE:
-            if self.probability >= settings.confirm_probability:
+            known = self.hits >= _LEAST_HITS or self.vouched or settings.confirm_probability == 0
+            if known and self.probability >= settings.confirm_probability:
                 self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
                 self.state = TrackState.REMOVED

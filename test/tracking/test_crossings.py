@@ -29,7 +29,7 @@ def _fly(places: list[tuple[float, float]]) -> tuple[Crossings, dict[int, Target
         for target, x in zip(targets.values(), xs, strict=True):
             target.predict(STILL, STEP)
             _see(target, _box(x))
-        crossings.update(targets, frame)
+        crossings.update(targets, frame, 1 / 30)
     return crossings, targets
 
 
@@ -91,7 +91,7 @@ def test_a_crossing_ends_when_they_have_been_apart() -> None:
         for target, x in zip(targets.values(), (100 + 2 * frame, 160 - 2 * frame), strict=True):
             target.predict(STILL, STEP)
             _see(target, _box(x))
-        crossings.update(targets, frame)
+        crossings.update(targets, frame, 1 / 30)
     assert list(crossings.ripe(targets)) == []
     assert crossings.unsettled == set()
 

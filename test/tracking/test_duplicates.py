@@ -29,7 +29,7 @@ def _after_a_pass(
             target.predict(STILL, STEP)
             shift = np.float32([apart * place, 0, apart * place, 0])
             target.see(MaskPatch(100, 100, np.ones((10, 12), np.bool_)), BOX + shift, 0.9, STEP)
-        duplicates.count(targets.values())
+        duplicates.count(targets.values(), STEP)
     for target in targets.values():
         if target.id in detected:
             target.detected(BOX, 0.5, 1, APPEARANCE)
@@ -75,8 +75,10 @@ def test_what_an_external_box_vouches_for_stays() -> None:
             target.state = CONFIRMED
             target.predict(STILL, STEP)
             target.see(MaskPatch(100, 100, np.ones((10, 12), np.bool_)), BOX, 0.9, STEP)
-        duplicates.count(targets.values())
-    targets[1].misses, targets[2].misses = 1, -1
+        duplicates.count(targets.values(), STEP)
+    targets[1].missed()
+    targets[2].vouched = True
+    targets[2].missed()
     duplicates.merge(targets, ())
     assert _left(targets) == [2]
 
@@ -97,6 +99,6 @@ def test_a_crossing_under_way_is_not_a_duplicate() -> None:
         for target in targets.values():
             target.predict(STILL, STEP)
             target.see(MaskPatch(100, 100, np.ones((10, 12), np.bool_)), BOX, 0.9, STEP)
-        duplicates.count(targets.values())
+        duplicates.count(targets.values(), STEP)
     duplicates.merge(targets, {1, 2})
     assert _left(targets) == [1, 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -35,6 +37,15 @@ def seen(identity: int, x: int, y: int, velocity: tuple[float, float] = (60.0, 0
     return target
 
 
+def turn_of(number: int) -> Callable[[float], bool]:
+    """Whether SAM2 looks, on the frame of that number of a stream with 30 per second, at what it sees so often."""
+
+    def looks(interval: float) -> bool:
+        return number % max(round(interval * 30), 1) == 0
+
+    return looks
+
+
 def next_frame(target: Target) -> None:
     target.predict(STILL, SECONDS)
 
@@ -49,7 +60,7 @@ def test_a_calm_target_is_put_where_its_picture_is(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     # expected 2 pixels to the right; it is 2.5 to the right and 1 down
-    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, 1, 2, ()) == {1}
+    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, turn_of(1), 2 / 30, ()) == {1}
     assert target.mask is not None and target.mask_box is not None
     assert target.frames_since_seen == 0
     np.testing.assert_allclose(box_centers(target.mask_box)[0], [53, 61.5], atol=0.25)
@@ -62,10 +73,10 @@ def test_sam2_looks_when_it_is_the_targets_turn(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     image = picture((52, 60))
-    assert gliding.carry({3: target}, image, SECONDS, 4, 2, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(4), 2 / 30, ()) == set()
     assert target.mask is None
-    assert gliding.carry({3: target}, image, SECONDS, 3, 1, ()) == set()
-    assert gliding.carry({3: target}, image, SECONDS, 3, 2, ()) == {3}
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), 1 / 30, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), 2 / 30, ()) == {3}
 
 
 def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> None:
@@ -76,7 +87,7 @@ def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> 
         for target in targets.values():
             gliding.remember(target, image)
             next_frame(target)
-        carried = gliding.carry(targets, image, SECONDS, turn, 3, ())
+        carried = gliding.carry(targets, image, SECONDS, turn_of(turn), 0.1, ())
         looks.append(3 - len(carried))
         for number in targets.keys() - carried:
             box = np.float32([50 * number - 24, 57, 50 * number - 15, 64])
@@ -88,9 +99,9 @@ def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None
     target = seen(1, 50, 60)
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
-    assert gliding.carry({1: target}, picture(), SECONDS, 1, 2, ()) == set()
+    assert gliding.carry({1: target}, picture(), SECONDS, turn_of(1), 2 / 30, ()) == set()
     # far from where it is expected
-    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, 1, 2, ()) == set()
+    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, turn_of(1), 2 / 30, ()) == set()
     assert target.mask is None
 
 
@@ -104,7 +115,7 @@ def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: 
             for target in targets.values():
                 gliding.remember(target, image)
                 next_frame(target)
-            looks[masks] += 1 not in gliding.carry(targets, image, SECONDS, turn, 3, ())
+            looks[masks] += 1 not in gliding.carry(targets, image, SECONDS, turn_of(turn), 0.1, ())
             targets[2].see(MaskPatch(56, 57, np.ones((7, 9), dtype=np.bool_)), np.float32([56, 57, 65, 64]), 0.9, 0.0)
             if targets[1].mask is None:
                 box = np.float32([46, 57, 55, 64])
@@ -118,10 +129,10 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     for target in pair.values():
         gliding.remember(target, image)
         next_frame(target)
-    assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == set()
     pair[2].state = TrackState.LOST
-    assert gliding.carry(pair, later, SECONDS, 1, 3, (1,)) == set()
-    assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == {1}
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, (1,)) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == {1}
 
 
 def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
@@ -134,7 +145,7 @@ def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
             target.size = np.float32([9 + 2 * margin, 7 + 2 * margin])
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, later, SECONDS, 1, 3, ()) == {1, 2}, margin
+        assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == {1, 2}, margin
 
 
 def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
@@ -145,7 +156,7 @@ def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
         for target in pair.values():
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, image, SECONDS, 1, 3, ()) == carried
+        assert gliding.carry(pair, image, SECONDS, turn_of(1), 0.1, ()) == carried
 
 
 @pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful"])
@@ -154,19 +165,20 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
     image = picture((50, 60))
     gliding.remember(target, image)
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 1, 4, ()) == {1}, "calm: three frames of four"
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), 4 / 30, ()) == {1}, "calm: three frames of four"
     next_frame(target)
     if trouble == "tentative":
         target.state = TrackState.TENTATIVE
     elif trouble == "missed":
         target.misses = 1
         for _ in range(60):  # it has stood for long where the detector does not see it
-            target.travel.measure(np.float32([50.5, 60.5]))
+            target.displacement.predict(STILL, SECONDS)
+            target.displacement.measure(np.float32([50.5, 60.5]))
     else:
         target.quality = 0.3
-    assert gliding.carry({1: target}, image, SECONDS, 3, 4, ()) == {1}
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(3), 4 / 30, ()) == {1}
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 2, 4, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), 4 / 30, ()) == set()
 
 
 @pytest.mark.parametrize("trouble", ["unseen", "at the border"])
@@ -178,13 +190,13 @@ def test_what_cannot_be_followed_is_left_to_sam2(gliding: Gliding, trouble: str)
     next_frame(target)
     if trouble == "unseen":
         next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 2, 2, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), 2 / 30, ()) == set()
 
 
 def test_pictures_of_targets_that_are_gone_are_forgotten(gliding: Gliding) -> None:
     target = seen(1, 50, 60, (0.0, 0.0))
     image = picture((50, 60))
     gliding.remember(target, image)
-    gliding.carry({}, image, SECONDS, 1, 2, ())
+    gliding.carry({}, image, SECONDS, turn_of(1), 2 / 30, ())
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, 1, 2, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), 2 / 30, ()) == set()
