@@ -47,7 +47,7 @@ _LARGEST_PATCH = 64
 _LEAST_CORRELATION = 0.6
 # How long, in seconds, the last cue speaks for a target whose mask is not believed, and from when it is
 _TRUSTED_SECONDS = 2.0
-_BELIEVED_QUALITY = 0.5
+_BELIEVED_QUALITY = 0.7
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,8 +88,9 @@ class Population(dict[int, Target]):
         """
         for target in self.values():
             target.judge(settings, existence, frame.image)
-            if target.is_clutter:
-                clutter.add(target.box)
+            if target.has_waited:
+                if target.hits > 1:
+                    clutter.add(target.box)
                 target.state = TrackState.REMOVED
             if target.is_live and target.mask is None and settings.prompts != "first_frame":
                 x, y = target.motion.center

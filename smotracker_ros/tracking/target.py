@@ -358,7 +358,7 @@ class Target:
             self.probability = max(self.probability, settings.confirm_probability)
             self.forgive()
         if self.state is TrackState.TENTATIVE:
-            known = self.hits >= _LEAST_HITS or self.vouched or settings.confirm_probability == 0
+            known = self.hits >= _LEAST_HITS or settings.confirm_probability == 0
             if known and self.probability >= settings.confirm_probability:
                 self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
@@ -376,10 +376,9 @@ class Target:
         return float(expit(self._log_odds))
 
     @property
-    def is_clutter(self) -> bool:
-        """Whether it has been detected again and again but has waited too long to be confirmed."""
-        waits = self.state is TrackState.TENTATIVE and self.seconds_alive >= _LONGEST_WAIT
-        return waits and self.hits > 1
+    def has_waited(self) -> bool:
+        """Whether it has waited too long to be confirmed."""
+        return self.state is TrackState.TENTATIVE and self.seconds_alive >= _LONGEST_WAIT
 
     def missed(self) -> None:
         """A detector pass found nothing here."""

@@ -100,11 +100,12 @@ def test_targets_are_confirmed_as_soon_at_any_frame_rate(rate: int) -> None:
 def test_states_follow_probability() -> None:
     target = life()[-1][1]
     assert target.state is TrackState.CONFIRMED
-    while target.probability >= SETTINGS.lost_probability:
+    settings = TrackerSettings(lost_probability=0.6)
+    while target.probability >= settings.lost_probability:
         assert target.state is TrackState.CONFIRMED
         target.predict(STILL, 0.2)
         target.missed()
-        target.judge(SETTINGS, SHIPPED, IMAGE)
+        target.judge(settings, SHIPPED, IMAGE)
         assert target.seconds_unseen < 10, "it is never lost"
     assert target.state is TrackState.LOST
 
@@ -128,12 +129,12 @@ def test_what_is_vouched_for_is_not_lost() -> None:
     assert target.state is TrackState.CONFIRMED and target.misses == 0
 
 
-def test_what_waits_too_long_is_clutter() -> None:
+def test_what_waits_too_long_is_given_up() -> None:
     target = life(seconds=2.9, speed=0, score=0.15)[-1][1]
     target.state = TrackState.TENTATIVE
-    assert not target.is_clutter
+    assert not target.has_waited
     target.predict(STILL, 0.2)
-    assert target.is_clutter
+    assert target.has_waited
 
 
 def test_an_unchanged_first_place_speaks_against_a_target() -> None:
