@@ -108,8 +108,11 @@ def test_a_killed_player(client: Any, start: Callable[..., Any], tmp_path: Path)
     client.spin_until(lambda: False, 1.0)
     recorder.interrupt()
     assert recorder.wait() == 0, recorder.output
-    assert f"recorded {len(images)} frames" in recorder.output
     sent = [to_nanoseconds(message.header.stamp) for message in images]
+    # the last image may have been on its way to the recorder when its sender was killed
+    if f"recorded {len(sent) - 1} frames" in recorder.output:
+        sent.pop()
+    assert f"recorded {len(sent)} frames" in recorder.output
     found = _stamps(output / "bag")
     assert (output / "bag" / "metadata.yaml").is_file()
     assert found == dict.fromkeys(("/torn/image", "/torn/tracks", "/torn/masks", "/torn/track_states"), sent)

@@ -122,9 +122,9 @@ def test_reset_forgets_all_tracks(tracker: Any, clip: list[Frame]) -> None:
 
 
 def test_parameters_say_what_they_are(tracker: Any) -> None:
-    length, policy, weights = tracker.describe("max_live_tracks", "memory_policy", "detector_weights")
-    assert (length.integer_range[0].from_value, length.integer_range[0].to_value) == (1, 600)
-    assert "clip" in length.description and not length.read_only
+    most, policy, weights = tracker.describe("max_live_tracks", "memory_policy", "detector_weights")
+    assert (most.integer_range[0].from_value, most.integer_range[0].to_value) == (1, 1024)
+    assert "Masklets" in most.description and not most.read_only
     assert "fifo" in policy.additional_constraints
     assert "unconfigured" in weights.additional_constraints
 

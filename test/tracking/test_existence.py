@@ -100,7 +100,7 @@ def test_targets_are_confirmed_as_soon_at_any_frame_rate(rate: int) -> None:
 def test_states_follow_probability() -> None:
     target = life()[-1][1]
     assert target.state is TrackState.CONFIRMED
-    settings = TrackerSettings(lost_probability=0.6)
+    settings = TrackerSettings(lost_probability=0.8)
     while target.probability >= settings.lost_probability:
         assert target.state is TrackState.CONFIRMED
         target.predict(STILL, 0.2)
