@@ -126,6 +126,9 @@ def fit_existence(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of moving cameras and scenes.")] = 0,
     record: Annotated[Path | None, typer.Option(help="NumPy file (.npz) for the samples.")] = None,
+    recorded: Annotated[
+        list[Path] | None, typer.Option(help="Fit these recorded samples instead of tracking; may be repeated.")
+    ] = None,
 ) -> None:
     """Fit the weights by which a masklet is taken for a target, to these models and clips like these."""
     import numpy as np
@@ -134,10 +137,17 @@ def fit_existence(
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.tracking.existence import TERMS
     from smotracker_ros.training.clips import read_clips
-    from smotracker_ros.training.existence import PERMISSIVE, collect, cross_validated, fit, write_weights
+    from smotracker_ros.training.existence import (
+        PERMISSIVE,
+        collect,
+        cross_validated,
+        fit,
+        read_samples,
+        write_weights,
+    )
 
     tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
-    samples = collect(read_clips(data)[::step], scenes, tracker, seed)
+    samples = read_samples(recorded) if recorded else collect(read_clips(data)[::step], scenes, tracker, seed)
     if record is not None:
         np.savez(record, terms=samples.terms, true=samples.true, groups=samples.groups)
     try:

@@ -123,7 +123,8 @@ class TrackerSettings:
     )
     detector_image_size: int = _setting(
         0,
-        "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, at most 640.",
+        "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, 640 to 1280 for "
+        "the embedded one, at most 640 for others.",
         minimum=0,
         maximum=4096,
         least=32,

@@ -13,6 +13,7 @@ from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Track, TrackState, score_probability
+from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
 from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceModel
@@ -29,10 +30,6 @@ _SIZE_SECONDS = 1.1
 _DETECTED_SIZE_GAIN = 0.1
 # A mask wider than so many times the last detection's box has leaked into the background
 _LARGEST_GROWTH = 1.6
-# Largest distance of a detection's centre from its mask's, in sizes, that is taken for a habit of the detector
-_LARGEST_SHIFT = 0.12
-# What a mask's box may lose at each side, in sizes, to become a detection's
-_LARGEST_INSET = 0.25
 # A centre farther from its prediction than so many sizes is not speed but a jump of the mask
 _LARGEST_ERROR = 0.6
 # The background's velocity in reports is averaged over about so many seconds
@@ -59,35 +56,6 @@ _POOR_SHARE = 0.8
 _REACH_PER_SECOND = 1.5
 
 
-def box_margins(box: FloatArray, mask_box: FloatArray) -> FloatArray:
-    """What a detection's box adds to the tight box of the same target, float32 (4,), xyxy pixels.
-
-    Both are centred on the target, so a large shift between their centres is an error of this frame (a neighbour's
-    detection, half a mask) and must not be carried on; a large difference in size means the same.
-
-    Args:
-        box: detection, float32 (4,).
-        mask_box: tight box of the mask, float32 (4,).
-    """
-    size = np.maximum(box_sizes(box)[0], 4.0)
-    shift = np.clip(box_centers(box)[0] - box_centers(mask_box)[0], -_LARGEST_SHIFT * size, _LARGEST_SHIFT * size)
-    half = np.clip((box_sizes(box)[0] - box_sizes(mask_box)[0]) / 2, -size / 2, size / 2)
-    return np.concatenate([shift - half, shift + half]).astype(np.float32)
-
-
-def with_margins(mask_box: FloatArray, margins: FloatArray) -> FloatArray:
-    """The box that a mask's tight box stands for, float32 (4,), xyxy pixels.
-
-    Args:
-        mask_box: float32 (4,), of this frame's mask.
-        margins: of earlier masks, float32 (4,); of a smaller one they may take no more than a quarter from each side.
-    """
-    inset = np.tile(_LARGEST_INSET * (mask_box[2:] - mask_box[:2]), 2)
-    return np.asarray(
-        mask_box + np.concatenate([np.minimum(margins[:2], inset[:2]), np.maximum(margins[2:], -inset[2:])])
-    )
-
-
 def size_gain(seconds: float) -> float:
     """Share of a mask's size in the reported size, so many seconds after the mask before."""
     return float(1 - np.exp(-seconds / _SIZE_SECONDS))
@@ -112,7 +80,7 @@ class Target:
         age: frames since birth.
         hits: detections that agreed.
         masks_seen: masks so far.
-        misses: detector passes in a row without one; those of a doubtful mask count double.
+        misses: detector passes in a row without one.
         frames_since_detection: frames since the last agreeing detection.
         frames_since_seen: frames since the mask was last visible.
         seconds_unseen: the same in seconds.
@@ -125,7 +93,7 @@ class Target:
         first_place: the picture of its first place, until it has left that.
         place_unchanged: whether its first place still looks as it did although it has moved; None: nobody can tell.
         record: what detector passes have said of it.
-        probability: of it being a target that is there.
+        probability: of it being a target that is there; at least `confirm_probability` while an external box vouches.
         vouched: whether an external box says on this frame that it is a target.
     """
 
@@ -326,7 +294,7 @@ class Target:
         values = {
             "bias": 1.0,
             "score": record.score,
-            "found_once": float(self.hits < 2),
+            "found_once": float(self.hits < _LEAST_HITS),
             "missed": record.missed,
             "displacement": np.log1p(way.deviations(size)),
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),

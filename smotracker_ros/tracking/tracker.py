@@ -19,6 +19,7 @@ from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
+from smotracker_ros.tracking.box_offset import box_margins
 from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.costs import Side, appearance_matters
 from smotracker_ros.tracking.crossings import Crossings
@@ -29,7 +30,7 @@ from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
 from smotracker_ros.tracking.population import Population
 from smotracker_ros.tracking.rivals import Rivals, lies_on_any, show_several
-from smotracker_ros.tracking.target import Target, box_margins
+from smotracker_ros.tracking.target import Target
 from smotracker_ros.tracking.template import Gliding
 
 # Overlap from which a detection says that a masklet has drifted

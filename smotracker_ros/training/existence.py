@@ -138,6 +138,20 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
     return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true, dtype=np.bool_), np.array(groups))
 
 
+def read_samples(paths: Sequence[Path]) -> Samples:
+    """Samples that earlier runs have recorded, as one; groups of different files stay apart."""
+    parts = []
+    for path in paths:
+        with np.load(path) as content:
+            parts.append({name: content[name] for name in ("terms", "true", "groups")})
+    offsets = np.cumsum([0, *(int(part["groups"].max(initial=-1)) + 1 for part in parts)])
+    return Samples(
+        np.concatenate([part["terms"] for part in parts]).astype(np.float64),
+        np.concatenate([part["true"] for part in parts]),
+        np.concatenate([part["groups"] + offset for part, offset in zip(parts, offsets, strict=False)]),
+    )
+
+
 def fit(samples: Samples, names: Collection[str] = TERMS) -> dict[str, float]:
     """The weights of greatest likelihood, by name.
 

@@ -6,8 +6,9 @@ import pytest
 from smotracker_ros.core.geometry import MaskPatch
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
+from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import STILL, CameraShift
-from smotracker_ros.tracking.target import Target, box_margins, with_margins
+from smotracker_ros.tracking.target import Target
 
 APPEARANCE = np.float32([1, 0])
 LABEL = np.float32([100, 100, 120, 116])

@@ -17,6 +17,7 @@ from smotracker_ros.training.existence import (
     cross_validated,
     fit,
     log_loss,
+    read_samples,
     write_weights,
 )
 from smotracker_ros.training.moving_clips import moving, still
@@ -57,6 +58,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     weights = dict.fromkeys(TERMS, 0.25)
     write_weights(tmp_path / "weights.yaml", weights, "sam2-nano", {"samples": 3})
     assert ExistenceModel.load(tmp_path / "weights.yaml", "sam2-nano").weights.tolist() == [0.25] * len(TERMS)
+
+
+def test_recorded_samples_are_fitted_as_one(tmp_path: Path) -> None:
+    samples = _samples({"score": 1.5})
+    for name, rows in (("a", slice(0, 1500)), ("b", slice(1500, None))):
+        np.savez(
+            tmp_path / f"{name}.npz", terms=samples.terms[rows], true=samples.true[rows], groups=samples.groups[rows]
+        )
+    read = read_samples([tmp_path / "a.npz", tmp_path / "b.npz"])
+    assert len(np.unique(read.groups)) == 14, "clips of two files are not the same"
+    assert fit(read) == pytest.approx(fit(samples))
 
 
 @pytest.fixture(scope="module")
