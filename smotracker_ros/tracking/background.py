@@ -48,9 +48,9 @@ class Background:
         self._size = frame.height, frame.width
         return shift
 
-    def refuses(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which boxes (N, 4), xyxy pixels, are no targets: burnt into the image or ignored by the user; bool (N,)."""
-        return self.burnt_in(boxes) | self.ignored.covers(boxes, *self._size)
+    def ignores(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which boxes (N, 4), xyxy pixels, lie where the user wants nothing to be seen; bool (N,)."""
+        return self.ignored.covers(boxes, *self._size)
 
     def burnt_in(self, boxes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which boxes (N, 4), xyxy pixels, lie on what keeps its place while the camera moves; bool (N,)."""

@@ -39,11 +39,14 @@ TERMS = (
     "displacement_lately",
     "seen_shortly",
     "place_unchanged",
+    "fixed",
     "rides",
     "unseen",
     "mask_quality",
     "mask_change",
     "age",
+    "hits",
+    "size",
 )
 """Names of the terms, in the order of their values."""
 

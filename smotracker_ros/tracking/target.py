@@ -34,6 +34,8 @@ _LARGEST_GROWTH = 1.6
 _LARGEST_ERROR = 0.6
 # The background's velocity in reports is averaged over about so many seconds
 _BACKGROUND_SECONDS = 0.1
+# Whether a target lies on what is fixed in the image is averaged over about so many seconds
+_FIXED_SECONDS = 0.5
 # Who has moved by fewer pixels within 0.8 s stands still
 _LEAST_LATELY = 2.0
 # Who is so many standard deviations from the first place says that it has moved
@@ -92,6 +94,7 @@ class Target:
         displacement: how far it has moved against the background.
         first_place: the picture of its first place, until it has left that.
         place_unchanged: whether its first place still looks as it did although it has moved; None: nobody can tell.
+        fixed: share of its latest masks that lay on what is fixed in the image while the camera moves.
         record: what detector passes have said of it.
         probability: of it being a target that is there; at least `confirm_probability` while an external box vouches.
         vouched: whether an external box says on this frame that it is a target.
@@ -123,6 +126,7 @@ class Target:
     displacement: Displacement = field(default_factory=Displacement)
     first_place: BackgroundTemplate | None = None
     place_unchanged: bool | None = None
+    fixed: float = 0.0
     record: DetectionRecord = field(default_factory=DetectionRecord)
     probability: float = 0.0
     vouched: bool = False
@@ -248,6 +252,11 @@ class Target:
         self.frames_since_seen = 0
         self.seconds_unseen = 0.0
 
+    def lie(self, on_fixed: bool, seconds: float) -> None:
+        """Note whether a mask lies on what is fixed in the image, so many seconds after the one before."""
+        gain = 1 - float(np.exp(-max(seconds, self.seconds_unseen) / _FIXED_SECONDS)) if self.masks_seen else 1.0
+        self.fixed += gain * (float(on_fixed) - self.fixed)
+
     def restart(self, box: FloatArray) -> None:
         """Put the target where a detection found it, before its masklet is prompted there."""
         self.motion.center = box_centers(box)[0]
@@ -300,11 +309,14 @@ class Target:
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),
             "seen_shortly": float(lately is None),
             "place_unchanged": float(self.place_unchanged is True),
+            "fixed": self.fixed,
             "rides": np.log1p(way.camera_path / (way.image_reach + 0.5 + 0.05 * size)),
             "unseen": min(self.seconds_unseen, 1.0),
             "mask_quality": self.mean_quality - 0.6 if seen else 0.0,
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
             "age": np.log1p(self.seconds_alive),
+            "hits": np.log1p(record.hits),
+            "size": np.log(max(size, 1.0) / 10),
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 

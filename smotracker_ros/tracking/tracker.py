@@ -270,8 +270,9 @@ class SmoTracker:
 
     def _look(self, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
         target.quality = masklet.predicted_iou
-        if masklet.box is None or self._background.burnt_in(masklet.box)[0]:
+        if masklet.box is None:
             return
+        target.lie(bool(self._background.burnt_in(masklet.box)[0]), seconds)
         if ungated or target.owns(masklet.box, masklet.predicted_iou):
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
@@ -316,7 +317,7 @@ class SmoTracker:
         """Detect, match detections with live masklets, then with lost ones; the rest are born."""
         settings = self._settings
         found = self._view.detect(settings.detector_confidence, settings.detector_image_size)
-        found = found.select(~self._background.refuses(found.boxes))
+        found = found.select(~self._background.ignores(found.boxes))
         live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
         lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
         prompts: dict[int, FloatArray] = {}
@@ -356,6 +357,7 @@ class SmoTracker:
                 group[row].missed()
             matched = candidates[[column for _, column in result.matches]]
             free = free[~np.isin(free, matched)]
+        free = free[~self._background.burnt_in(found.boxes[free])]
         prompts.update(self._births(found, appearance, free, travelled))
         if prompts:
             for identity, masklet in self._propagator.prompt(frame, prompts).items():

@@ -34,7 +34,7 @@ _AGES = 0.035 * 1.3 ** np.arange(24)
 PERMISSIVE: dict[str, float] = {"confirm_probability": 0.75, "lost_probability": 0.01}
 """Settings with which much is seen of what is no target."""
 # Weight of the squared weights: terms that seldom differ are not to be believed too much
-_RIDGE = 1e-3
+_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -121,15 +121,16 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
                 complete: bool = complete,
             ) -> None:
                 live = [target for target in targets if target.is_live]
-                on_label = owners(as_boxes([target.box for target in live]), item.boxes) >= 0
-                for target, lies_on_label in zip(live, on_label.tolist(), strict=True):
+                owner = owners(as_boxes([target.box for target in live]), item.boxes).tolist()
+                for target, label in zip(live, owner, strict=True):
                     due = int(np.searchsorted(_AGES, target.seconds_alive))
                     if due <= notes.get(target.id, 0) and target.age:
                         continue
                     notes[target.id] = due
-                    if lies_on_label or complete:
+                    # of two masklets on one object nobody can say here which is the target, and which the copy
+                    if owner.count(label) == 1 if label >= 0 else complete:
                         terms.append(target.evidence)
-                        true.append(lies_on_label)
+                        true.append(label >= 0)
                         groups.append(group)
 
             tracker.observe_targets = note

@@ -29,6 +29,8 @@ View = Callable[[npt.NDArray[np.float64], int, int, int], UInt8Image]
 _GROUND_SHARE = 0.5
 # Longer sides of targets, pixels; largest one in a share of the cases
 _SIZES = (4.0, 70.0)
+# Standard deviations in pixels of a target's wandering within a second or two, and of its rocking
+_WANDER, _ROCKING = (0.0, 12.0), (0.5, 3.0)
 # A target with fewer pixels to be seen is hidden
 _LEAST_PIXELS = 4
 _KINDS = (frozenset[str](), frozenset({"pan"}), frozenset({"pan", "shake"}), frozenset({"pan", "zoom"}))
@@ -134,13 +136,15 @@ class _Target:
         speed = (
             0.0 if generator.random() < 0.2 else float(np.exp(generator.uniform(np.log(0.02), np.log(0.35)))) * width
         )
-        wander = smooth_noise(frames, 20, generator, 2)
+        # targets rock in the air, and no camera follows to the pixel
+        wander = smooth_noise(frames, 20, generator, 2) * generator.uniform(*_WANDER)
+        wander += smooth_noise(frames, 6, generator, 2) * generator.uniform(*_ROCKING)
         direction = generator.normal(0, 1, 2)
         straight = np.linspace(-0.5, 0.5, frames)[:, None] * direction * speed * frames / 30
         start = generator.uniform(-0.35, 0.35, 2) * width
         follows = generator.random() < 0.5
         middle = camera if follows else camera[frames // 2]
-        self.places = middle + start + straight + wander * generator.uniform(0, 12)
+        self.places = middle + start + straight + wander
         self.zoom = zoom
         self.hidden = np.zeros(frames, dtype=np.bool_)
         if generator.random() < 0.3:

@@ -18,7 +18,7 @@ from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, as_boxes, clip_boxes
 from smotracker_ros.training.burnt_in import BurntIn, FaultyPixels
 from smotracker_ros.training.clips import Clip
-from smotracker_ros.training.trajectories import camera_path
+from smotracker_ros.training.trajectories import camera_path, smooth_noise
 
 # Labels of which less than this share is in view are none
 _LEAST_SEEN = 0.5
@@ -26,6 +26,8 @@ _LEAST_SEEN = 0.5
 _ZOOMS, _FOLLOWING_ZOOMS = (1.15, 1.6), (1.4, 2.2)
 # Seconds by which an operator's hand lags behind a target
 _LAGS = (0.1, 0.6)
+# Pixels by which it is off, within so many seconds
+_HAND_PIXELS, _HAND_SECONDS = (1.0, 5.0), 0.25
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def _following(clip: Clip, generator: np.random.Generator) -> npt.NDArray[np.flo
         return np.tile(middle, (clip.length, 1))
     filled = np.stack([np.interp(np.arange(clip.length), known, places[known, axis]) for axis in (0, 1)], axis=1)
     lag = float(generator.uniform(*_LAGS)) * clip.fps
-    return np.asarray(gaussian_filter1d(filled, lag, axis=0, mode="nearest"))
+    hand = smooth_noise(clip.length, _HAND_SECONDS * clip.fps, generator, 2) * generator.uniform(*_HAND_PIXELS)
+    return np.asarray(gaussian_filter1d(filled, lag, axis=0, mode="nearest") + hand)
 
 
 def _paint(image: UInt8Image, overlays: list[BurntIn | FaultyPixels], side: int) -> UInt8Image:
