@@ -89,6 +89,9 @@ def train_masklets(
     absence_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the real sequences in which the target vanishes for a while.")
     ] = 0.3,
+    empty_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the real sequences in which a prompt shows no target.")
+    ] = 0.0,
     ema: Annotated[
         float, typer.Option(min=0, max=1, help="Decay of the averaged weights, which are the result.")
     ] = 0.998,
@@ -108,6 +111,7 @@ def train_masklets(
         long=(batch, frames),
         crossing_share=crossing_share,
         absence_share=absence_share,
+        empty_share=empty_share,
         ema=ema,
         seed=seed,
         threads=threads,
@@ -135,7 +139,6 @@ def fit_existence(
 
     from smotracker_ros.core.settings import parse_overrides
     from smotracker_ros.presets import build_tracker, load_settings
-    from smotracker_ros.tracking.existence import TERMS
     from smotracker_ros.training.clips import read_clips
     from smotracker_ros.training.existence import (
         PERMISSIVE,
@@ -143,31 +146,34 @@ def fit_existence(
         cross_validated,
         fit,
         read_samples,
+        select_terms,
         write_weights,
     )
 
     tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
     samples = read_samples(recorded) if recorded else collect(read_clips(data)[::step], scenes, tracker, seed)
     if record is not None:
-        np.savez(record, terms=samples.terms, true=samples.true, groups=samples.groups)
-    try:
-        weights = fit(samples)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; take more clips") from error
-    base = cross_validated(samples)
-    table = Table("term", "weight", "log-loss without it")
-    for name, weight in weights.items():
-        without = cross_validated(samples, [term for term in TERMS if term != name])
-        table.add_row(name, f"{weight:.3f}", f"{without - base:+.4f}")
+        np.savez(record, **vars(samples))
+    table = Table("term", "of", "weight", "log-loss without it")
+    weights, facts = {}, {"models": dict(tracker.models), "films": len(np.unique(samples.groups))}
+    for state, part in (("tentative", ~samples.confirmed), ("confirmed", samples.confirmed)):
+        chosen = samples.select(part)
+        try:
+            names = select_terms(chosen)
+            weights[state] = fit(chosen, names)
+        except ValueError as error:
+            raise typer.BadParameter(f"{state}: {error}; take more clips") from error
+        base = cross_validated(chosen, names)
+        for name, weight in weights[state].items():
+            without = cross_validated(chosen, [term for term in names if term != name])
+            table.add_row(name, state, f"{weight:.3f}", f"{without - base:+.4f}")
+        facts[state] = {
+            "samples": len(chosen.true),
+            "targets": int(chosen.true.sum()),
+            "log_loss": round(base, 4),
+        }
     Console().print(table)
-    facts = {
-        "samples": len(samples.true),
-        "targets": int(samples.true.sum()),
-        "films": len(np.unique(samples.groups)),
-        "log_loss": round(base, 4),
-        "models": dict(tracker.models),
-    }
-    write_weights(output, weights, tracker.models["masklets"].split(" ")[0], facts)
+    write_weights(output, weights["tentative"], weights["confirmed"], tracker.models["masklets"].split(" ")[0], facts)
     typer.echo(output)
 
 

@@ -28,7 +28,7 @@ _MEMORY_SECONDS = 2.0
 # Confidences beyond these say no more
 _SUREST = 0.95
 # Misses in a row beyond so many say no more
-_MOST_MISSED = 8.0
+MOST_MISSED = 8.0
 
 TERMS = (
     "bias",
@@ -46,9 +46,16 @@ TERMS = (
     "mask_change",
     "age",
     "hits",
+    "best_score",
+    "surprise",
     "size",
+    "growth",
+    "unsupported",
 )
 """Names of the terms, in the order of their values."""
+
+
+_STATES = ("tentative", "confirmed")
 
 
 class ExistenceError(SettingsError):
@@ -60,39 +67,54 @@ class DetectionRecord:
     """What detector passes have said of a target.
 
     Attributes:
-        hits: weight of the passes that found it, fading.
+        hits: weight of all passes that found it.
         missed: weight of the passes since the last of them.
+        best: highest mean log-odds of its hits so far.
     """
 
     hits: float = 0.0
     missed: float = 0.0
+    best: float = 0.0
+    _passes: float = 0.0
+    _weight_lately: float = 0.0
     _log_odds: float = 0.0
     _since: float = float("inf")
 
     def predict(self, seconds: float) -> None:
         """Move on in time."""
         kept = float(np.exp(-seconds / _MEMORY_SECONDS))
-        self.hits, self._log_odds = self.hits * kept, self._log_odds * kept
+        self._weight_lately, self._log_odds = self._weight_lately * kept, self._log_odds * kept
         self._since += seconds
 
     @property
     def score(self) -> float:
-        """Mean log-odds of the confidences of its hits."""
-        return self._log_odds / max(self.hits, 1e-6)
+        """Mean log-odds of the confidences of its latest hits."""
+        return self._log_odds / max(self._weight_lately, 1e-6)
+
+    @property
+    def found_share(self) -> float:
+        """Share of the passes up to its last hit that found it."""
+        return self.hits / max(self._passes - self.missed, 1e-6)
 
     def hit(self, score: float) -> None:
         """A pass has found it with that confidence."""
         weight = self._weight()
         self.hits += weight
+        self._passes += weight
+        self._weight_lately += weight
         self._log_odds += weight * float(logit(np.clip(score, 1 - _SUREST, _SUREST)))
+        self.best = self.score if self.hits <= 1.0 else max(self.best, self.score)
         self.missed = 0.0
 
     def miss(self) -> None:
         """A pass has not found it."""
-        self.missed = min(self.missed + self._weight(), _MOST_MISSED)
+        weight = self._weight()
+        self._passes += weight
+        self.missed += weight
 
     def forgive(self) -> None:
         """Forget the misses: somebody knows better."""
+        self._passes -= self.missed
         self.missed = 0.0
 
     def _weight(self) -> float:
@@ -101,20 +123,21 @@ class DetectionRecord:
 
 
 class ExistenceModel:
-    """Weights of the terms.
+    """Weights of the terms, for targets that are still to be CONFIRMED and for those that are.
+
+    The first asks whether something is a target, the second whether the masklet of a target is still on it.
 
     Args:
-        weights: by the names of :data:`TERMS`; what is missing weighs nothing.
+        tentative: by the names of :data:`TERMS`; what is missing weighs nothing.
+        confirmed: the same; None: as `tentative`.
 
     Raises:
         ExistenceError: if a name is unknown.
     """
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        unknown = sorted(set(weights) - set(TERMS))
-        if unknown:
-            raise ExistenceError(f"unknown term {unknown[0]!r}; there are: {', '.join(TERMS)}")
-        self.weights = np.array([weights.get(name, 0.0) for name in TERMS])
+    def __init__(self, tentative: Mapping[str, float], confirmed: Mapping[str, float] | None = None) -> None:
+        self.tentative = _vector(tentative)
+        self.confirmed = self.tentative if confirmed is None else _vector(confirmed)
 
     @staticmethod
     def load(path: Path = FITTED, masklets: str = "") -> ExistenceModel:
@@ -130,16 +153,24 @@ class ExistenceModel:
         """
         try:
             read = yaml.safe_load(path.read_text(encoding="utf-8"))
-            weights = {str(name): float(value) for name, value in read["weights"].items()}
+            parts = [{str(name): float(value) for name, value in read["weights"][state].items()} for state in _STATES]
             fitted_to = str(read.get("masklets", ""))
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ExistenceError(
                 f"{path} holds no weights ({error}); make them with `smotracker train existence`"
             ) from error
         if masklets != fitted_to:
-            weights.pop("mask_quality", None)
-        return ExistenceModel(weights)
+            for weights in parts:
+                weights.pop("mask_quality", None)
+        return ExistenceModel(*parts)
 
-    def log_odds(self, terms: npt.NDArray[np.float64]) -> float:
+    def log_odds(self, terms: npt.NDArray[np.float64], confirmed: bool = False) -> float:
         """Logarithm of the odds of a target with these terms, float64 (len(TERMS),)."""
-        return float(self.weights @ terms)
+        return float((self.confirmed if confirmed else self.tentative) @ terms)
+
+
+def _vector(weights: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    unknown = sorted(set(weights) - set(TERMS))
+    if unknown:
+        raise ExistenceError(f"unknown term {unknown[0]!r}; there are: {', '.join(TERMS)}")
+    return np.array([weights.get(name, 0.0) for name in TERMS])

@@ -16,7 +16,7 @@ from smotracker_ros.core.tracks import Track, TrackState, score_probability
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
-from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceModel
+from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
 
 # Share of a new measurement in the running averages of margins, score and appearance
@@ -304,7 +304,7 @@ class Target:
             "bias": 1.0,
             "score": record.score,
             "found_once": float(self.hits < _LEAST_HITS),
-            "missed": record.missed,
+            "missed": min(record.missed, MOST_MISSED),
             "displacement": np.log1p(way.deviations(size)),
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),
             "seen_shortly": float(lately is None),
@@ -316,7 +316,11 @@ class Target:
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
             "age": np.log1p(self.seconds_alive),
             "hits": np.log1p(record.hits),
+            "best_score": record.best,
+            "surprise": min(record.missed, MOST_MISSED) * record.found_share,
             "size": np.log(max(size, 1.0) / 10),
+            "growth": abs(float(np.log(max(size, 1.0) / max(self.detected_side, 1.0)))),
+            "unsupported": np.log1p(self.seconds_since_detection),
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 
@@ -333,7 +337,8 @@ class Target:
             self.place_unchanged = self.first_place.is_unchanged(image, self.displacement.drift)
             if self.place_unchanged is False:
                 self.first_place = None  # it has left
-        self.probability = self._settle(model.log_odds(self.evidence))
+        confirmed = self.state is not TrackState.TENTATIVE
+        self.probability = self._settle(model.log_odds(self.evidence, confirmed))
         if self.vouched:
             self.probability = max(self.probability, settings.confirm_probability)
             self.forgive()

@@ -19,6 +19,7 @@ from scipy.special import expit
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import as_boxes
+from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.existence import TERMS, ExistenceModel
 from smotracker_ros.tracking.target import Target
 from smotracker_ros.tracking.tracker import SmoTracker
@@ -30,11 +31,13 @@ from smotracker_ros.training.scenes import SceneSettings, render_scene
 from smotracker_ros.training.sprites import CutOut
 
 # Ages in seconds at which targets are noted: often while they are young, since decisions are made then
-_AGES = 0.035 * 1.3 ** np.arange(24)
+_AGES = np.concatenate([0.035 * 1.3 ** np.arange(15), np.arange(2.0, 20.0, 0.5)])
 PERMISSIVE: dict[str, float] = {"confirm_probability": 0.75, "lost_probability": 0.01}
 """Settings with which much is seen of what is no target."""
 # Weight of the squared weights: terms that seldom differ are not to be believed too much
 _RIDGE = 1e-4
+# A term stays if samples that the fit has not seen are likelier by so many nats with it
+_LEAST_GAIN = 2e-4
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,18 @@ class Samples:
     Attributes:
         terms: float64 (N, len(TERMS)).
         true: bool (N,), whether the target lay on a label.
+        confirmed: bool (N,), whether it was CONFIRMED.
         groups: int64 (N,), number of the clip, in whichever film, or of the scene.
     """
 
     terms: npt.NDArray[np.float64]
     true: npt.NDArray[np.bool_]
+    confirmed: npt.NDArray[np.bool_]
     groups: npt.NDArray[np.int64]
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Samples:
+        """Some of them, by a bool (N,)."""
+        return Samples(self.terms[rows], self.true[rows], self.confirmed[rows], self.groups[rows])
 
 
 def scene_images(seed: int) -> Iterator[LabelledImage]:
@@ -105,6 +114,7 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
     """
     terms: list[npt.NDArray[np.float64]] = []
     true: list[bool] = []
+    confirmed: list[bool] = []
     groups: list[int] = []
     total = 3 * len(clips) + scenes
     for group, images, fps, complete in progress(films(clips, scenes, seed), total=total, description="tracking"):
@@ -131,12 +141,13 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
                     if owner.count(label) == 1 if label >= 0 else complete:
                         terms.append(target.evidence)
                         true.append(label >= 0)
+                        confirmed.append(target.state is TrackState.CONFIRMED)
                         groups.append(group)
 
             tracker.observe_targets = note
             tracker.update(Frame(item.image, round(index / fps * 1e9), index))
     tracker.observe_targets = None
-    return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true, dtype=np.bool_), np.array(groups))
+    return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true), np.array(confirmed), np.array(groups))
 
 
 def read_samples(paths: Sequence[Path]) -> Samples:
@@ -144,11 +155,12 @@ def read_samples(paths: Sequence[Path]) -> Samples:
     parts = []
     for path in paths:
         with np.load(path) as content:
-            parts.append({name: content[name] for name in ("terms", "true", "groups")})
+            parts.append({name: content[name] for name in ("terms", "true", "confirmed", "groups")})
     offsets = np.cumsum([0, *(int(part["groups"].max(initial=-1)) + 1 for part in parts)])
     return Samples(
         np.concatenate([part["terms"] for part in parts]).astype(np.float64),
         np.concatenate([part["true"] for part in parts]),
+        np.concatenate([part["confirmed"] for part in parts]),
         np.concatenate([part["groups"] + offset for part, offset in zip(parts, offsets, strict=False)]),
     )
 
@@ -182,7 +194,7 @@ def fit(samples: Samples, names: Collection[str] = TERMS) -> dict[str, float]:
 
 def log_loss(samples: Samples, weights: dict[str, float]) -> float:
     """Mean negative log-likelihood of samples, in nats."""
-    odds = samples.terms @ ExistenceModel(weights).weights
+    odds = samples.terms @ ExistenceModel(weights).tentative
     return float(np.mean(np.logaddexp(0, odds) - samples.true * odds))
 
 
@@ -191,15 +203,31 @@ def cross_validated(samples: Samples, names: Collection[str] = TERMS, folds: int
     losses = []
     for fold in range(folds):
         held_out = samples.groups % folds == fold
-        parts = [
-            Samples(samples.terms[rows], samples.true[rows], samples.groups[rows]) for rows in (~held_out, held_out)
-        ]
+        parts = [samples.select(rows) for rows in (~held_out, held_out)]
         if len(parts[1].true):
             losses.append(log_loss(parts[1], fit(parts[0], names)) * len(parts[1].true))
     return float(np.sum(losses) / len(samples.true))
 
 
-def write_weights(path: Path, weights: dict[str, float], masklets: str, facts: dict[str, object]) -> None:
+def select_terms(samples: Samples) -> list[str]:
+    """Names of the terms that pay their way: the others are left out one by one, those first that tell least."""
+    names, loss = list(TERMS), cross_validated(samples)
+    while len(names) > 2:
+        without = {name: cross_validated(samples, [term for term in names if term != name]) for name in names[1:]}
+        name = min(without, key=lambda key: without[key])
+        if without[name] > loss + _LEAST_GAIN:
+            break
+        names.remove(name)
+        loss = min(loss, without[name])
+    return names
+
+
+def write_weights(
+    path: Path, tentative: dict[str, float], confirmed: dict[str, float], masklets: str, facts: dict[str, object]
+) -> None:
     """Write the file that :meth:`smotracker_ros.tracking.existence.ExistenceModel.load` reads."""
-    content = {"masklets": masklets, "weights": {key: round(value, 3) for key, value in weights.items()}, **facts}
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    weights = {
+        state: {key: round(value, 3) for key, value in part.items()}
+        for state, part in (("tentative", tentative), ("confirmed", confirmed))
+    }
+    path.write_text(yaml.safe_dump({"masklets": masklets, "weights": weights, **facts}, sort_keys=False), "utf-8")

@@ -35,7 +35,8 @@ class Sequence:
     Attributes:
         images: uint8 (T, S, S, 3).
         masks: bool (T, S, S); all False where the target is not visible.
-        boxes: float32 (T, 4), boxes of the visible extent in window pixels, NaN where the target is not visible.
+        boxes: float32 (T, 4), boxes of the visible extent in window pixels, NaN where the target is not visible; in a
+            sequence that shows no target the first is where a detector claims one.
         weights: float32 (T,), trust in each mask.
     """
 
@@ -56,6 +57,23 @@ def _window(
     return cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _erase(image: npt.NDArray[np.uint8], box: FloatArray, angle: float) -> npt.NDArray[np.uint8]:
+    """Take the target out of a crop: inpainted, with the noise of what is beside it in some direction."""
+    hole = np.zeros(image.shape, dtype=np.uint8)
+    x1, y1, x2, y2 = np.round(box + np.array([-3, -3, 3, 3])).astype(int)
+    hole[max(y1, 0) : y2, max(x1, 0) : x2] = 1
+    smooth = cv2.inpaint(np.ascontiguousarray(image), hole, 2, cv2.INPAINT_TELEA).astype(np.float32)
+    reach = 1.6 * float(max(x2 - x1, y2 - y1))
+    shift = np.rint(reach * np.array([[np.cos(angle)], [np.sin(angle)]])).astype(int)
+    where = np.array(np.nonzero(hole))
+    rows, columns = np.clip(where + shift[::-1], 0, image.shape[0] - 1)
+    noise = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 2).astype(np.float32)
+    # edges of something beside are no noise
+    limit = 3 * float(np.median(np.abs(noise))) + 1
+    smooth[tuple(where)] += np.clip(noise[rows, columns], -limit, limit)
+    return np.clip(np.rint(smooth), 0, 255).astype(np.uint8)
+
+
 class SequenceSampler:
     """Draws sequences.
 
@@ -65,6 +83,7 @@ class SequenceSampler:
         rendered_share: share of sequences from rendered scenes.
         crossing_share: share of sequences through which a look-alike flies; a third of these have two of them.
         absence_share: share of the real sequences in which the target is removed for a while.
+        empty_share: share of the real sequences that show no target at all, as where a detector errs.
     """
 
     def __init__(
@@ -74,7 +93,9 @@ class SequenceSampler:
         rendered_share: float = 0.45,
         crossing_share: float = 0.4,
         absence_share: float = 0.3,
+        empty_share: float = 0.0,
     ) -> None:
+        self.empty_share = empty_share
         self.real = [t for t in tracks if not t.rendered]
         self.rendered = [t for t in tracks if t.rendered]
         self.size = size
@@ -97,7 +118,7 @@ class SequenceSampler:
                 indices = indices[::-1]
             if track.states[indices[0]] != ABSENT:
                 sequence = self._cut(track, indices, rng)
-                if sequence.masks[0].sum() >= 6:
+                if sequence.masks[0].sum() >= 6 or np.isfinite(sequence.boxes[0, 0]):
                     return sequence
 
     def _cut(self, track: TrackCrops, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> Sequence:
@@ -114,15 +135,15 @@ class SequenceSampler:
         sides = side * np.exp(np.cumsum(rng.normal(0, 0.02, length)))
         centers = crop_side / 2 + offsets
         vanish = self._absences(length, rng) if not track.rendered else np.zeros(length, dtype=bool)
+        empty = not track.rendered and rng.random() < self.empty_share
+        vanish |= empty
+        patch = rng.uniform(0, 2 * np.pi)
         images, masks, boxes = [], [], np.full((length, 4), np.nan, dtype=np.float32)
         for t, index in enumerate(indices):
             image, state = track.images[index], track.states[index]
             mask = np.zeros((size, size), dtype=bool)
             if state != ABSENT and vanish[t]:
-                hole = np.zeros(image.shape, dtype=np.uint8)
-                x1, y1, x2, y2 = np.round(track.boxes[index] + [-3, -3, 3, 3]).astype(int)
-                hole[max(y1, 0) : y2, max(x1, 0) : x2] = 1
-                image = cv2.inpaint(np.ascontiguousarray(image), hole, 2, cv2.INPAINT_TELEA)
+                image = _erase(image, track.boxes[index], patch)
             elif state != ABSENT:
                 mask = _window(track.masks[index], centers[t], sides[t], size, True) > 127
                 center = np.tile(centers[t], 2)
@@ -137,6 +158,8 @@ class SequenceSampler:
         faint = truth.reshape(length, -1).sum(1) < 4
         truth[faint] = False
         boxes[faint] = np.nan
+        if empty:
+            boxes[0] = (track.boxes[indices[0]] - np.tile(centers[0], 2)) * (size / sides[0]) + size / 2
         weights = np.where(track.states[indices] == DOUBTFUL, 0.3, 1.0).astype(np.float32)
         return self._augment(stack, truth, boxes, weights, rng)
 
@@ -228,7 +251,7 @@ class SequenceStream(IterableDataset[dict[str, torch.Tensor]]):
         batch: sequences per batch.
         length: windows per sequence.
         seed: seed of this stream.
-        shares: `crossing_share` and `absence_share` of :class:`SequenceSampler`.
+        shares: `crossing_share`, `absence_share` and `empty_share` of :class:`SequenceSampler`.
     """
 
     def __init__(

@@ -41,6 +41,7 @@ class MaskletTraining:
         teacher: share of memories made from true masks at the first step; it falls to none on the way.
         crossing_share: share of the sequences through which look-alikes fly.
         absence_share: share of the real sequences in which the target is removed for a while.
+        empty_share: share of the real sequences that show no target at all.
         scenes: rendered scenes to prepare.
         threads: CPU threads of the network; one more process prepares sequences.
         save_every: steps between checkpoints.
@@ -57,6 +58,7 @@ class MaskletTraining:
     teacher: float = 0.5
     crossing_share: float = 0.4
     absence_share: float = 0.3
+    empty_share: float = 0.0
     scenes: int = 160
     threads: int = 2
     save_every: int = 50
@@ -115,7 +117,9 @@ def mask_losses(decoded: Decoded, truth: Tensor, weights: Tensor) -> tuple[Tenso
         iou = (mask & (truth > 0)).flatten(1).sum(1) / union.clamp(min=1)
     trusted = visible * weights
     segmentation = ((20 * focal + 2 * dice) * trusted).sum() / trusted.sum().clamp(min=1)
-    ranking = ((decoded.predicted_iou - iou).abs() * trusted).sum() / trusted.sum().clamp(min=1)
+    # what is not there has no mask that could be right
+    rated = trusted + (1 - visible)
+    ranking = ((decoded.predicted_iou - iou).abs() * rated).sum() / rated.sum().clamp(min=1)
     presence = functional.binary_cross_entropy_with_logits(decoded.object_score, visible)
     return segmentation + ranking + presence, iou
 
@@ -246,7 +250,7 @@ def _optimize(output: Path, training: MaskletTraining, start: Path | None, minut
         optimizer.load_state_dict(saved["optimizer"])
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
     material = (output / "tracks" / "real", output / "tracks" / "rendered")
-    shares = {"crossing_share": training.crossing_share, "absence_share": training.absence_share}
+    shares = {name: getattr(training, name) for name in ("crossing_share", "absence_share", "empty_share")}
     generator = torch.Generator().manual_seed(training.seed + step)
     began = time.monotonic()
     figures: list[dict[str, float]] = []
