@@ -38,6 +38,8 @@ _LEAST_CORNER = 1e-4
 _KEY_FRAMES = 20
 _LEAST_KEPT = 0.7
 _LARGEST_KEY_ZOOM = 0.1
+# A camera that was seen to move may go on by itself for about so many seconds where the picture gives no hold
+_MOVING_SECONDS = 2.0
 # Pixels in which a corner is found again
 _FLOW_WINDOW = (11, 11)
 # A point far from the middle errs by so much more than the mean of the corners: rotation and zoom have errors, too
@@ -52,7 +54,7 @@ class CameraShift:
         matrix: float64 (2, 3), similarity that takes pixels of the previous frame to pixels of this one.
         measured: False where the picture gave no hold (a plain sky) and the camera is taken to stand still.
         error: standard deviation in pixels that it adds to where the motions of all frames together take a point;
-            0 where it is not measured.
+            where it is not measured, what the camera would have moved as before.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -235,12 +237,14 @@ class CameraMotion:
         self._fixed: BoolArray | None = None
         self._seconds = 0.0
         self._burnt_until: FloatArray | None = None
+        self._speed = 0.0
 
     def reset(self) -> None:
         """Forget the previous frames."""
         self._key, self._previous = None, None
         self._boxes, self._fixed = as_boxes([]), None
         self._burnt_until = None
+        self._speed = 0.0
 
     def update(self, image: UInt8Image, seconds: float) -> CameraShift:
         """Motion since the previous call that did not fail.
@@ -262,7 +266,13 @@ class CameraMotion:
                 self._key = self._new_key(previous, scale)
                 shift = self._compare(grey, scale, seconds)
         if shift is None:
-            self._key, shift = None, STILL
+            self._key = None
+            self._speed *= float(np.exp(-seconds / _MOVING_SECONDS))
+            shift = CameraShift(STILL.matrix, False, self._speed * seconds)
+        elif seconds > 0:
+            middle = np.array([[image.shape[1] / 2, image.shape[0] / 2]], dtype=np.float32)
+            speed = float(np.linalg.norm(shift.move(middle) - middle)) / seconds
+            self._speed += (1 - float(np.exp(-seconds / _MOVING_SECONDS))) * (speed - self._speed)
         self._previous = grey
         return shift
 

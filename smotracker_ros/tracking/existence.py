@@ -33,24 +33,21 @@ MOST_MISSED = 8.0
 TERMS = (
     "bias",
     "score",
-    "found_once",
     "missed",
+    "surprise",
     "displacement",
     "displacement_lately",
-    "seen_shortly",
     "place_unchanged",
     "fixed",
     "rides",
     "unseen",
     "mask_quality",
     "mask_change",
-    "age",
-    "hits",
-    "best_score",
-    "surprise",
-    "size",
-    "growth",
+    "contrast",
+    "contrast_change",
+    "size_change",
     "unsupported",
+    "age",
 )
 """Names of the terms, in the order of their values."""
 
@@ -69,12 +66,10 @@ class DetectionRecord:
     Attributes:
         hits: weight of all passes that found it.
         missed: weight of the passes since the last of them.
-        best: highest mean log-odds of its hits so far.
     """
 
     hits: float = 0.0
     missed: float = 0.0
-    best: float = 0.0
     _passes: float = 0.0
     _weight_lately: float = 0.0
     _log_odds: float = 0.0
@@ -103,7 +98,6 @@ class DetectionRecord:
         self._passes += weight
         self._weight_lately += weight
         self._log_odds += weight * float(logit(np.clip(score, 1 - _SUREST, _SUREST)))
-        self.best = self.score if self.hits <= 1.0 else max(self.best, self.score)
         self.missed = 0.0
 
     def miss(self) -> None:

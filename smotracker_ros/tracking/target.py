@@ -19,6 +19,8 @@ from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacemen
 from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
 
+# The usual size follows within about so many seconds
+_USUAL_SECONDS = 3.0
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
 _SCORE_GAIN = 0.3
@@ -75,6 +77,7 @@ class Target:
         margins: what the detector's box adds to the mask's box, float32 (4,), xyxy pixels.
         appearance: unit vector, float32 (D,).
         detected_side: longer side in pixels of the last agreeing detection.
+        usual_side: running mean of its longer side in pixels, slow.
         mask: pixels in this frame, None where not seen.
         mask_box: tight box in this frame, None where not seen.
         votes: summed confidence by class.
@@ -90,6 +93,8 @@ class Target:
         seconds_since_detection: seconds since the last agreeing detection.
         quality: the network's estimate of the current mask's IoU.
         mean_quality: running mean of the same over the masks so far.
+        contrast: of the current mask (:mod:`smotracker_ros.tracking.contrast`).
+        mean_contrast: running mean of the same over the masks so far.
         background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
         displacement: how far it has moved against the background.
         first_place: the picture of its first place, until it has left that.
@@ -106,6 +111,7 @@ class Target:
     margins: FloatArray
     appearance: FloatArray
     detected_side: float
+    usual_side: float
     state: TrackState = TrackState.TENTATIVE
     mask: MaskPatch | None = None
     mask_box: FloatArray | None = None
@@ -122,6 +128,8 @@ class Target:
     quality: float = 0.0
     mean_quality: float = 0.0
     masks_seen: int = 0
+    contrast: float = 0.0
+    mean_contrast: float = 0.0
     background_velocity: FloatArray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     displacement: Displacement = field(default_factory=Displacement)
     first_place: BackgroundTemplate | None = None
@@ -144,6 +152,7 @@ class Target:
             margins=np.zeros(4, dtype=np.float32),
             appearance=appearance,
             detected_side=float(box_sizes(box)[0].max()),
+            usual_side=float(box_sizes(box)[0].max()),
         )
 
     @property
@@ -206,6 +215,7 @@ class Target:
         self.size = (self.size * shift.zoom).astype(np.float32)
         self.margins = (self.margins * shift.zoom).astype(np.float32)
         self.detected_side *= shift.zoom
+        self.usual_side *= shift.zoom
         self.age += 1
         self.frames_since_detection += 1
         self.frames_since_seen += 1
@@ -237,18 +247,31 @@ class Target:
         rated = self.masks_seen < _KNOWN_MASKS or predicted_iou >= _LEAST_QUALITY * self.mean_quality
         return rated and self.agrees(mask_box) > 0
 
-    def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
-        """Take a visible mask of this frame."""
+    def see(
+        self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float, contrast: float | None = None
+    ) -> None:
+        """Take a visible mask of this frame.
+
+        Args:
+            mask: its pixels.
+            mask_box: its tight box, float32 (4,), xyxy pixels.
+            quality: the network's estimate of its IoU.
+            seconds: time since the previous frame.
+            contrast: of the mask with its surroundings; None: as it was.
+        """
         self.mask, self.mask_box, self.quality = mask, mask_box, quality
         self.masks_seen += 1
         gain = max(_QUALITY_GAIN, 1.0 / self.masks_seen)
         self.mean_quality += gain * (quality - self.mean_quality)
+        self.contrast = self.contrast if contrast is None else contrast
+        self.mean_contrast += gain * (self.contrast - self.mean_contrast)
         box = with_margins(as_boxes(mask_box)[0], self.margins)
         elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
         self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
         self.displacement.measure(box_centers(as_boxes(mask_box))[0])
         gain = size_gain(elapsed)
         self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
+        self.usual_side += (1 - float(np.exp(-elapsed / _USUAL_SECONDS))) * (self.longer_side - self.usual_side)
         self.frames_since_seen = 0
         self.seconds_unseen = 0.0
 
@@ -303,24 +326,21 @@ class Target:
         values = {
             "bias": 1.0,
             "score": record.score,
-            "found_once": float(self.hits < _LEAST_HITS),
             "missed": min(record.missed, MOST_MISSED),
             "displacement": np.log1p(way.deviations(size)),
             "displacement_lately": 0.0 if lately is None else np.log1p(lately),
-            "seen_shortly": float(lately is None),
             "place_unchanged": float(self.place_unchanged is True),
             "fixed": self.fixed,
             "rides": np.log1p(way.camera_path / (way.image_reach + 0.5 + 0.05 * size)),
             "unseen": min(self.seconds_unseen, 1.0),
             "mask_quality": self.mean_quality - 0.6 if seen else 0.0,
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
-            "age": np.log1p(self.seconds_alive),
-            "hits": np.log1p(record.hits),
-            "best_score": record.best,
-            "surprise": min(record.missed, MOST_MISSED) * record.found_share,
-            "size": np.log(max(size, 1.0) / 10),
-            "growth": abs(float(np.log(max(size, 1.0) / max(self.detected_side, 1.0)))),
+            "contrast": np.log1p(self.contrast) if seen else 0.0,
+            "contrast_change": np.log((self.contrast + 0.5) / (self.mean_contrast + 0.5)) if seen else 0.0,
+            "size_change": abs(float(np.log(max(size, 1.0) / max(self.usual_side, 1.0)))),
             "unsupported": np.log1p(self.seconds_since_detection),
+            "age": np.log1p(self.seconds_alive),
+            "surprise": min(record.missed, MOST_MISSED) * record.found_share,
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 

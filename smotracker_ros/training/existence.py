@@ -32,7 +32,7 @@ from smotracker_ros.training.sprites import CutOut
 
 # Ages in seconds at which targets are noted: often while they are young, since decisions are made then
 _AGES = np.concatenate([0.035 * 1.3 ** np.arange(15), np.arange(2.0, 20.0, 0.5)])
-PERMISSIVE: dict[str, float] = {"confirm_probability": 0.75, "lost_probability": 0.01}
+PERMISSIVE: dict[str, float] = {"confirm_probability": 0.5, "lost_probability": 0.01}
 """Settings with which much is seen of what is no target."""
 # Weight of the squared weights: terms that seldom differ are not to be believed too much
 _RIDGE = 1e-4
