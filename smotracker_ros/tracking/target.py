@@ -140,6 +140,7 @@ class Target:
     vouched: bool = False
     _log_odds: float = 0.0
     _settled_at: float = 0.0
+    _woken: bool = False
 
     @staticmethod
     def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
@@ -315,7 +316,7 @@ class Target:
             gain = max(_DETECTED_SIZE_GAIN, 1.0 / self.hits)
             self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         if self.state is TrackState.LOST:
-            self.state = TrackState.CONFIRMED
+            self.state, self._woken = TrackState.CONFIRMED, True
 
     @property
     def evidence(self) -> npt.NDArray[np.float64]:
@@ -376,8 +377,10 @@ class Target:
         since = self.seconds_alive - self._settled_at
         # what is young is known by its latest evidence alone
         gain = max(1 - float(np.exp(-since / _SETTLING_SECONDS)), since / max(self.seconds_alive, 1e-6))
-        self._log_odds += (gain if self.seconds_alive > 0 else 1.0) * (log_odds - self._log_odds)
-        self._settled_at = self.seconds_alive
+        # nor does what was thought of it while it was lost count after it has been found again
+        known = self.seconds_alive > 0 and not self._woken
+        self._log_odds += (gain if known else 1.0) * (log_odds - self._log_odds)
+        self._settled_at, self._woken = self.seconds_alive, False
         return float(expit(self._log_odds))
 
     @property

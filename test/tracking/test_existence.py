@@ -110,6 +110,23 @@ def test_states_follow_probability() -> None:
     assert target.state is TrackState.LOST
 
 
+def test_a_lost_target_that_is_found_again_is_known_at_once() -> None:
+    target = life()[-1][1]
+    while target.state is not TrackState.LOST:
+        target.predict(STILL, 0.1)
+        target.missed()
+        target.judge(SETTINGS, SHIPPED, IMAGE)
+    for _ in range(20):
+        target.predict(STILL, 0.1)
+        target.judge(SETTINGS, SHIPPED, IMAGE)
+    box = target.box
+    target.restart(box)
+    target.detected(box, 0.6, 1, np.float32([1, 0]))
+    target.see(MaskPatch(int(box[0]), 100, np.ones((10, 14), np.bool_)), box, 0.7, 0.1)
+    target.judge(SETTINGS, SHIPPED, IMAGE)
+    assert target.state is TrackState.CONFIRMED and target.probability > 0.6
+
+
 def test_probability_does_not_follow_single_frames() -> None:
     target = life()[-1][1]
     before = target.probability
@@ -166,22 +183,37 @@ def test_the_past_fades() -> None:
     record = DetectionRecord()
     record.hit(0.8)
     record.predict(20)
-    assert record.hits < 0.001
-    assert record.score == pytest.approx(float(logit(0.8)), rel=0.05), "the mean does not"
+    assert record.score == pytest.approx(float(logit(0.8)), rel=0.05), "alone, it is all that is known"
+    record.hit(0.3)
+    assert record.score == pytest.approx(float(logit(0.3)), rel=0.05)
+
+
+def test_misses_surprise_more_where_a_target_was_always_found() -> None:
+    often, seldom = DetectionRecord(), DetectionRecord()
+    for index in range(20):
+        for record in (often, seldom):
+            record.predict(0.4)
+        often.hit(0.5)
+        seldom.hit(0.5) if index % 4 == 0 else seldom.miss()
+    often.miss()
+    assert often.found_share > 0.9
+    assert seldom.found_share < 0.4
 
 
 def test_weights_of_another_network_s_masks_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "weights.yaml"
-    path.write_text("masklets: mine\nweights: {bias: 1.0, mask_quality: 5.0}\n")
+    one = "{bias: 1.0, mask_quality: 5.0}"
+    path.write_text(f"masklets: mine\nweights: {{tentative: {one}, confirmed: {one}}}\n")
     quality = TERMS.index("mask_quality")
-    assert ExistenceModel.load(path, "mine").weights[quality] == 5
-    assert ExistenceModel.load(path, "sam2.1-hiera-t").weights[quality] == 0
+    for model, weight in (("mine", 5), ("sam2.1-hiera-t", 0)):
+        read = ExistenceModel.load(path, model)
+        assert read.tentative[quality] == read.confirmed[quality] == weight
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("weights: {wings: 1.0}", "unknown term 'wings'"),
+        ("weights: {tentative: {wings: 1.0}, confirmed: {}}", "unknown term 'wings'"),
         ("weights: 3", "holds no weights"),
         ("nothing: 3", "holds no weights"),
         ("weights: {bias: high}", "holds no weights"),

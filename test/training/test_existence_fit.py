@@ -18,6 +18,7 @@ from smotracker_ros.training.existence import (
     fit,
     log_loss,
     read_samples,
+    select_terms,
     write_weights,
 )
 from smotracker_ros.training.moving_clips import moving, still
@@ -29,9 +30,9 @@ def _samples(weights: dict[str, float], count: int = 4000) -> Samples:
     generator = np.random.default_rng(0)
     terms = generator.normal(0, 1, (count, len(TERMS)))
     terms[:, TERMS.index("bias")] = 1
-    odds = terms @ ExistenceModel(weights).weights
+    odds = terms @ ExistenceModel(weights).tentative
     true = generator.random(count) < 1 / (1 + np.exp(-odds))
-    return Samples(terms, true, np.arange(count) % 7)
+    return Samples(terms, true, np.arange(count) % 2 == 0, np.arange(count) % 7)
 
 
 def test_weights_are_found_again() -> None:
@@ -48,24 +49,30 @@ def test_a_term_that_tells_something_is_missed_where_it_is_left_out() -> None:
     assert cross_validated(samples, [name for name in TERMS if name != "score"]) > everything + 0.1
 
 
+def test_terms_that_tell_nothing_are_left_out() -> None:
+    assert {"bias", "score"} <= set(select_terms(_samples({"score": 1.5}))) < set(TERMS)
+
+
 def test_targets_alone_cannot_be_told_from_others() -> None:
     samples = _samples({})
     with pytest.raises(ValueError, match="a fit needs targets and others"):
-        fit(Samples(samples.terms, np.ones(len(samples.true), dtype=np.bool_), samples.groups))
+        fit(samples.select(samples.true))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    weights = dict.fromkeys(TERMS, 0.25)
-    write_weights(tmp_path / "weights.yaml", weights, "sam2-nano", {"samples": 3})
-    assert ExistenceModel.load(tmp_path / "weights.yaml", "sam2-nano").weights.tolist() == [0.25] * len(TERMS)
+    path = tmp_path / "weights.yaml"
+    write_weights(path, dict.fromkeys(TERMS, 0.25), {"bias": 2.0}, "sam2-nano", {"films": 3})
+    read = ExistenceModel.load(path, "sam2-nano")
+    assert read.tentative.tolist() == [0.25] * len(TERMS)
+    assert read.confirmed[0] == 2 and not read.confirmed[1:].any()
 
 
 def test_recorded_samples_are_fitted_as_one(tmp_path: Path) -> None:
     samples = _samples({"score": 1.5})
     for name, rows in (("a", slice(0, 1500)), ("b", slice(1500, None))):
-        np.savez(
-            tmp_path / f"{name}.npz", terms=samples.terms[rows], true=samples.true[rows], groups=samples.groups[rows]
-        )
+        chosen = np.zeros(len(samples.true), dtype=np.bool_)
+        chosen[rows] = True
+        np.savez(tmp_path / f"{name}.npz", **vars(samples.select(chosen)))
     read = read_samples([tmp_path / "a.npz", tmp_path / "b.npz"])
     assert len(np.unique(read.groups)) == 14, "clips of two files are not the same"
     assert fit(read) == pytest.approx(fit(samples))
