@@ -43,8 +43,6 @@ TERMS = (
     "unseen",
     "mask_quality",
     "mask_change",
-    "contrast",
-    "contrast_change",
     "size_change",
     "unsupported",
     "age",

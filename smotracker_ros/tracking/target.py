@@ -93,8 +93,6 @@ class Target:
         seconds_since_detection: seconds since the last agreeing detection.
         quality: the network's estimate of the current mask's IoU.
         mean_quality: running mean of the same over the masks so far.
-        contrast: of the current mask (:mod:`smotracker_ros.tracking.contrast`).
-        mean_contrast: running mean of the same over the masks so far.
         background_velocity: of the background behind it in the image, pixels per second, float32 (2,), averaged.
         displacement: how far it has moved against the background.
         first_place: the picture of its first place, until it has left that.
@@ -128,8 +126,6 @@ class Target:
     quality: float = 0.0
     mean_quality: float = 0.0
     masks_seen: int = 0
-    contrast: float = 0.0
-    mean_contrast: float = 0.0
     background_velocity: FloatArray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     displacement: Displacement = field(default_factory=Displacement)
     first_place: BackgroundTemplate | None = None
@@ -248,24 +244,12 @@ class Target:
         rated = self.masks_seen < _KNOWN_MASKS or predicted_iou >= _LEAST_QUALITY * self.mean_quality
         return rated and self.agrees(mask_box) > 0
 
-    def see(
-        self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float, contrast: float | None = None
-    ) -> None:
-        """Take a visible mask of this frame.
-
-        Args:
-            mask: its pixels.
-            mask_box: its tight box, float32 (4,), xyxy pixels.
-            quality: the network's estimate of its IoU.
-            seconds: time since the previous frame.
-            contrast: of the mask with its surroundings; None: as it was.
-        """
+    def see(self, mask: MaskPatch, mask_box: FloatArray, quality: float, seconds: float) -> None:
+        """Take a visible mask of this frame."""
         self.mask, self.mask_box, self.quality = mask, mask_box, quality
         self.masks_seen += 1
         gain = max(_QUALITY_GAIN, 1.0 / self.masks_seen)
         self.mean_quality += gain * (quality - self.mean_quality)
-        self.contrast = self.contrast if contrast is None else contrast
-        self.mean_contrast += gain * (self.contrast - self.mean_contrast)
         box = with_margins(as_boxes(mask_box)[0], self.margins)
         elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
         self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
@@ -336,8 +320,6 @@ class Target:
             "unseen": min(self.seconds_unseen, 1.0),
             "mask_quality": self.mean_quality - 0.6 if seen else 0.0,
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
-            "contrast": np.log1p(self.contrast) if seen else 0.0,
-            "contrast_change": np.log((self.contrast + 0.5) / (self.mean_contrast + 0.5)) if seen else 0.0,
             "size_change": abs(float(np.log(max(size, 1.0) / max(self.usual_side, 1.0)))),
             "unsupported": np.log1p(self.seconds_since_detection),
             "age": np.log1p(self.seconds_alive),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.core.global_state import denormals_flushed
 from smotracker_ros.core.settings import TrackerSettings
@@ -21,7 +21,6 @@ from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
 from smotracker_ros.tracking.box_offset import box_margins
 from smotracker_ros.tracking.clutter import ClutterMap
-from smotracker_ros.tracking.contrast import mask_contrast
 from smotracker_ros.tracking.costs import Side, appearance_matters
 from smotracker_ros.tracking.crossings import Crossings
 from smotracker_ros.tracking.detector_schedule import DetectorSchedule
@@ -255,7 +254,7 @@ class SmoTracker:
             if target.id in slipped:
                 self._propagator.rewind(target.id, self._propagator.time)
                 continue
-            self._look(frame.image, target, masklets[target.id], seconds, ungated=self._first_frame_only)
+            self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
             if interval:
                 self._gliding.remember(target, frame.image)
 
@@ -269,14 +268,13 @@ class SmoTracker:
         chosen = self._mask_choice.agreement(identity, box)
         return chosen if self._first_frame_only else min(chosen, self._targets[identity].agrees(box))
 
-    def _look(self, image: UInt8Image, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
+    def _look(self, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
         target.quality = masklet.predicted_iou
         if masklet.box is None:
             return
         target.lie(bool(self._background.burnt_in(masklet.box)[0]), seconds)
         if ungated or target.owns(masklet.box, masklet.predicted_iou):
-            contrast = mask_contrast(image, masklet.mask)
-            target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds, contrast)
+            target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
     def _follow_cues(self, frame: Frame) -> None:
         """Let cues confirm, wake or start targets."""
@@ -303,7 +301,7 @@ class SmoTracker:
                 target.restart(item.box)
                 prompts[target.id] = item.box
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
-            self._look(frame.image, self._targets[identity], masklet, 0.0, ungated=True)
+            self._look(self._targets[identity], masklet, 0.0, ungated=True)
             self.cues.answer(self._targets[identity])
         self._open_cues = []
 
@@ -364,7 +362,7 @@ class SmoTracker:
         if prompts:
             for identity, masklet in self._propagator.prompt(frame, prompts).items():
                 target = self._targets[identity]
-                self._look(frame.image, target, masklet, 0.0, ungated=True)
+                self._look(target, masklet, 0.0, ungated=True)
                 if target.mask_box is not None:
                     target.margins = box_margins(prompts[identity], target.mask_box)
                     if target.age == 0 and target.displacement.farthest == 0:
