@@ -73,7 +73,7 @@ def build_detector(settings: TrackerSettings) -> Detector:
 
     detector = _load_detector(settings)
     if settings.slice_size:
-        return SlicedDetector(detector, settings.slice_size, settings.slice_overlap)
+        return SlicedDetector(detector, settings.slice_size)
     return detector
 
 

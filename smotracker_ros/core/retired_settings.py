@@ -20,6 +20,7 @@ RETIRED = {
     "hover_size": _WEIGHED,
     "clutter_seconds": "what is not CONFIRMED within three seconds is dropped; turn confirm_probability",
     "tentative_misses": _WEIGHED,
+    "slice_overlap": "slices overlap by a fifth; a greater slice_size makes that more pixels",
     "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",
 }
 """What to do instead, by the old name."""

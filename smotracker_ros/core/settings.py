@@ -107,9 +107,6 @@ class TrackerSettings:
         least=32,
         dynamic=False,
     )
-    slice_overlap: float = _setting(
-        0.2, "Share of a slice that its neighbour shows, too.", minimum=0.0, maximum=0.9, dynamic=False
-    )
     trusted_weights: str = _setting(
         "",
         "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "

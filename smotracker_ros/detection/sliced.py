@@ -17,6 +17,9 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, pairwise_overlap
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
 
+OVERLAP = 0.2
+"""Share of a slice that its neighbour shows, too: it should exceed the size of the targets, which are small."""
+
 # A box that ends within so many pixels of a slice's inner edge may go on beyond it
 _EDGE = 2.0
 # Boxes of two views are one object if the smaller lies on the larger with this share
@@ -34,7 +37,7 @@ class SlicedDetector:
         overlap: share of a slice that the next one shows too, in [0, 0.9]; it should exceed the size of the targets.
     """
 
-    def __init__(self, detector: Detector, size: int, overlap: float) -> None:
+    def __init__(self, detector: Detector, size: int, overlap: float = OVERLAP) -> None:
         self._detector = detector
         self._size = size
         self._overlap = overlap
