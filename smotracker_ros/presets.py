@@ -98,10 +98,9 @@ def _load_detector(settings: TrackerSettings) -> Detector:
         return GroundingDinoDetector(
             settings.grounding_dino_weights,
             settings.prompt,
-            settings.text_threshold,
-            settings.offline,
-            device,
-            choose_precision(settings.precision, device),
+            offline=settings.offline,
+            device=device,
+            precision=choose_precision(settings.precision, device),
         )
     weights = find_weights(settings.detector_weights)
     if weights is None or weights.suffix != ".onnx":

@@ -83,9 +83,6 @@ class TrackerSettings:
         "drone . bird . airplane . helicopter .",
         "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
     )
-    text_threshold: float = _setting(
-        0.25, "Probability from which a word speaks for its phrase of the prompt.", minimum=0.0, maximum=1.0
-    )
     grounding_dino_weights: str = _setting(
         "IDEA-Research/grounding-dino-tiny",
         "Grounding DINO in transformers' format: a local folder, or a name on the Hugging Face hub.",

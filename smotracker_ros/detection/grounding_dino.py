@@ -19,6 +19,9 @@ from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.detection.detections import Detections, DetectorError
 
+TEXT_THRESHOLD = 0.25
+"""Probability from which a word speaks for its phrase, as published."""
+
 # Queries overlap where phrases do: two on one target are one target
 _DUPLICATE_IOU = 0.5
 _FILES = ("*.json", "*.txt", "*.safetensors")
@@ -47,7 +50,7 @@ class GroundingDinoDetector:
         self,
         source: str,
         prompt: str,
-        text_threshold: float = 0.25,
+        text_threshold: float = TEXT_THRESHOLD,
         offline: bool = True,
         device: str = "cpu",
         precision: torch.dtype = torch.float32,
@@ -85,7 +88,7 @@ class GroundingDinoDetector:
         self._numbers: dict[str, int] = {}
         self._phrases: tuple[str, ...] = ()
         self._text_threshold = text_threshold
-        self.set_prompt(prompt, text_threshold)
+        self.set_prompt(prompt)
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -97,9 +100,8 @@ class GroundingDinoDetector:
         """Name of the model and checksum of its weights."""
         return self._name
 
-    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+    def set_prompt(self, prompt: str) -> None:
         """Look for something else from the next frame on; see :class:`smotracker_ros.detection.PromptedDetector`."""
-        self._text_threshold = text_threshold
         phrases = prompt_phrases(prompt)
         if phrases == self._phrases:
             return

@@ -57,10 +57,10 @@ class SlicedDetector:
         """As the detector that looks at the slices."""
         return self._detector.motion_seconds if isinstance(self._detector, MotionDetector) else ()
 
-    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+    def set_prompt(self, prompt: str) -> None:
         """Tell the detector of a new prompt, if it takes one."""
         if isinstance(self._detector, PromptedDetector):
-            self._detector.set_prompt(prompt, text_threshold)
+            self._detector.set_prompt(prompt)
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`.

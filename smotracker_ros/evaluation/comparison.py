@@ -294,7 +294,7 @@ _PEERS_CODE = (
 
 def _variant(settings: TrackerSettings) -> str:
     """What detections depend on besides the detector's weights."""
-    return f"{settings.prompt}, {settings.text_threshold}" if settings.detector == "grounding_dino" else ""
+    return settings.prompt if settings.detector == "grounding_dino" else ""
 
 
 def _boxmot_version() -> str:

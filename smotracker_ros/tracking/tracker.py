@@ -100,7 +100,7 @@ class SmoTracker:
         self._propagator.window_factor = settings.window_factor
         self._propagator.policy = POLICIES[settings.memory_policy]
         if isinstance(self._detector, PromptedDetector):
-            self._detector.set_prompt(settings.prompt, settings.text_threshold)
+            self._detector.set_prompt(settings.prompt)
 
     @property
     def models(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 PARAMETERS = {
     "preset": "g-smotracker", "prompt": "'drone . bird .'", "detector_confidence": 0.0, "birth_confidence": 0.0,
-    "text_threshold": 0.0, "confirm_probability": 0.0, "max_live_tracks": 3, "clip_seconds": 0.13,
+    "confirm_probability": 0.0, "max_live_tracks": 3, "clip_seconds": 0.13,
     "adaptive_clips": "false", "on_overload": "every_frame",
 }  # fmt: skip
 
