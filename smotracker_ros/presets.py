@@ -91,12 +91,10 @@ def _load_detector(settings: TrackerSettings) -> Detector:
 
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
-        if settings.detector_weights:
-            _logger.warning("detector_weights is not used: the detector is grounding_dino, not yolo")
-        from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
+        from smotracker_ros.detection.grounding_dino import DEFAULT_MODEL, GroundingDinoDetector
 
         return GroundingDinoDetector(
-            settings.grounding_dino_weights,
+            settings.detector_weights or DEFAULT_MODEL,
             settings.prompt,
             offline=settings.offline,
             device=device,

@@ -83,17 +83,14 @@ class TrackerSettings:
         "drone . bird . airplane . helicopter .",
         "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
     )
-    grounding_dino_weights: str = _setting(
-        "IDEA-Research/grounding-dino-tiny",
-        "Grounding DINO in transformers' format: a local folder, or a name on the Hugging Face hub.",
-        dynamic=False,
-    )
     offline: bool = _setting(
         True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
     )
     detector_weights: str = _setting(
         "",
-        "Detector of ultralytics (YOLO, YOLO-World, RT-DETR): .pt, or its ONNX export; empty: the embedded YOLOv10n.",
+        "yolo: a detector of ultralytics (YOLO, YOLO-World, RT-DETR), .pt or its ONNX export; empty: the embedded "
+        "YOLOv10n. grounding_dino: a folder in transformers' format, or a name on the Hugging Face hub; empty: "
+        "IDEA-Research/grounding-dino-tiny.",
         dynamic=False,
     )
     slice_size: int = _setting(
@@ -286,29 +283,38 @@ class TrackerSettings:
             meant = about_unknown(unknown[0], names, f"; there are: {', '.join(sorted(names))}")
             raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
         changed = dataclasses.replace(self, **dict(overrides))
-        for name in overrides:
-            if getattr(changed, name) != getattr(self, name):
-                _check_file(name, getattr(changed, name))
+        different = {name for name in overrides if getattr(changed, name) != getattr(self, name)}
+        if "detector" in different:
+            different.add("detector_weights")  # what one kind can load is nothing for the other
+        for name in different:
+            changed._check_file(name)
         return changed
 
+    def _check_file(self, name: str) -> None:
+        """Refuse a setting that names a file or folder which does not exist.
 
-def _check_file(name: str, value: Any) -> None:
-    """Refuse a setting that names a file or folder which does not exist.
-
-    Raises:
-        SettingsError: naming the setting and the file.
-    """
-    if name in ("detector_weights", "masklet_weights") and value:
-        path = locate_weights(value)
-        if not path.exists():
-            raise SettingsError(
-                f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` that "
-                "has been fetched, or leave the setting empty"
-            )
-    if name == "existence_weights" and value and not Path(value).expanduser().is_file():
-        raise SettingsError(f"{name}: {value}: no such file; `smotracker train existence` writes one")
-    if name == "grounding_dino_weights" and not (value and Path(value).is_dir()) and not _HUB_NAME.fullmatch(value):
-        raise SettingsError(f"{name} must be an existing folder or a name on the Hugging Face hub, not {value!r}")
+        Raises:
+            SettingsError: naming the setting and the file.
+        """
+        value = getattr(self, name)
+        if not value:
+            return
+        if name == "detector_weights" and self.detector == "grounding_dino":
+            path = Path(value).expanduser()
+            if not path.is_dir() and (path.exists() or not _HUB_NAME.fullmatch(value)):
+                raise SettingsError(
+                    f"{name} of grounding_dino must be an existing folder or a name on the Hugging Face hub, not "
+                    f"{value!r}"
+                )
+        elif name in ("detector_weights", "masklet_weights"):
+            path = locate_weights(value)
+            if not path.exists():
+                raise SettingsError(
+                    f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` "
+                    "that has been fetched, or leave the setting empty"
+                )
+        elif name == "existence_weights" and not Path(value).expanduser().is_file():
+            raise SettingsError(f"{name}: {value}: no such file; `smotracker train existence` writes one")
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:

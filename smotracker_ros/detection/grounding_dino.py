@@ -19,6 +19,8 @@ from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.detection.detections import Detections, DetectorError
 
+DEFAULT_MODEL = "IDEA-Research/grounding-dino-tiny"
+"""Name on the hub of the model of the published G-SMOTracker."""
 TEXT_THRESHOLD = 0.25
 """Probability from which a word speaks for its phrase, as published."""
 
@@ -152,11 +154,12 @@ def _find_model(source: str, offline: bool) -> Path:
     Raises:
         DetectorError: if there is none.
     """
-    if Path(source).is_dir():
-        return Path(source)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
     if not source or Path(source).is_absolute() or source.startswith(".") or source.count("/") != 1:
         raise DetectorError(
-            f"{source!r} is neither a folder nor a name on the Hugging Face hub; set grounding_dino_weights to a "
+            f"{source!r} is neither a folder nor a name on the Hugging Face hub; set detector_weights to a "
             "folder with Grounding DINO in transformers' format"
         )
     from huggingface_hub import snapshot_download
@@ -165,7 +168,7 @@ def _find_model(source: str, offline: bool) -> Path:
         return Path(snapshot_download(source, local_files_only=offline, allow_patterns=list(_FILES)))
     except Exception as error:  # the hub's client has a dozen kinds of errors, and requests' on top
         if offline:
-            remedy = "set offline=false to download it, or grounding_dino_weights to a folder that holds it"
+            remedy = "set offline=false to download it, or detector_weights to a folder that holds it"
         else:
             remedy = f"{(str(error).splitlines() or [type(error).__name__])[0][:160]}; HF_HUB_OFFLINE must not be set"
         raise DetectorError(f"Grounding DINO's weights {source} are not on this machine; {remedy}") from error

@@ -79,9 +79,6 @@ def test_no_value_of_another_type_is_taken(field: dataclasses.Field[Any]) -> Non
         ("detector_weights", "absent.pt", r"absent\.pt: no such weight file"),
         ("detector_weights", "a/b\0.pt", "no such weight file"),
         ("masklet_weights", "/nowhere/sam2.pt", r"/nowhere/sam2\.pt: no such weight file"),
-        ("grounding_dino_weights", "", "existing folder"),
-        ("grounding_dino_weights", "/nowhere/dino", "existing folder"),
-        ("grounding_dino_weights", "no-owner", "existing folder"),
     ],
 )
 def test_what_would_fail_later_is_refused_where_it_is_set(name: str, value: Any, reason: str) -> None:
@@ -98,6 +95,25 @@ def test_what_would_fail_later_is_refused_where_it_is_set(name: str, value: Any,
 def test_combinations_that_cannot_work_are_refused() -> None:
     with pytest.raises(SettingsError, match="compile is for runtime torch"):
         TrackerSettings().replace({"compile": True, "runtime": "openvino"})
+
+
+@pytest.mark.parametrize("weights", ["/nowhere/dino", "no-owner", "a/b/c", str(Path(__file__))])
+def test_weights_that_are_nothing_for_grounding_dino_are_refused_where_they_are_set(weights: str) -> None:
+    for preset, overrides in (("g-smotracker", {}), ("y-smotracker", {"detector": "grounding_dino"})):
+        with pytest.raises(SettingsError, match="detector_weights of grounding_dino must be an existing folder"):
+            load_settings(preset, {**overrides, "detector_weights": weights})
+
+
+def test_another_kind_of_detector_needs_other_weights(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    file.touch()
+    for before, weights, after in (("yolo", str(file), "grounding_dino"), ("grounding_dino", "owner/name", "yolo")):
+        settings = TrackerSettings().replace({"detector": before, "detector_weights": weights})
+        assert settings.detector_weights == weights
+        with pytest.raises(SettingsError, match="detector_weights"):
+            settings.replace({"detector": after})
+        assert settings.replace({"detector": after, "detector_weights": ""}).detector == after
+    assert load_settings("g-smotracker", {"detector_weights": str(tmp_path)}).detector_weights == str(tmp_path)
 
 
 def test_a_file_that_has_gone_since_does_not_stop_other_changes(tmp_path: Path) -> None:

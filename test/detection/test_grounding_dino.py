@@ -87,7 +87,7 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
     settings = load_settings(
         "g-smotracker",
         {
-            "grounding_dino_weights": str(tiny_grounding_dino), "prompt": "drone .", "detector_confidence": 0.0,
+            "detector_weights": str(tiny_grounding_dino), "prompt": "drone .", "detector_confidence": 0.0,
             "birth_confidence": 0.0, "confirm_probability": 0.0, "max_live_tracks": 4,
             "clip_seconds": 0.06, "adaptive_clips": False,
         },
@@ -103,7 +103,7 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
 
 def test_g_smotracker_looks_at_every_clip_and_grounded_sam2_once(tiny_grounding_dino: Path) -> None:
     overrides = {
-        "grounding_dino_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
+        "detector_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
         "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
     }  # fmt: skip
     passes, later = {}, {}
@@ -160,10 +160,10 @@ def test_the_command_takes_a_prompt(tiny_grounding_dino: Path, tmp_path: Path) -
         cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), FRAME.image)
     command = ["track", str(tmp_path / "images"), "--output", str(tmp_path / "out"), "--preset", "g-smotracker"]
     command += ["--prompt", "kite .", "--set"]
-    done = CliRunner().invoke(app, [*command, f"grounding_dino_weights={tiny_grounding_dino}"])
+    done = CliRunner().invoke(app, [*command, f"detector_weights={tiny_grounding_dino}"])
     assert done.exit_code == 0, done.output
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["settings"]["prompt"] == "kite ." and summary["frames"] == 2
     assert summary["models"]["detector"].startswith(tiny_grounding_dino.name)
-    refused = CliRunner().invoke(app, [*command, "grounding_dino_weights=nobody/nothing"])
+    refused = CliRunner().invoke(app, [*command, "detector_weights=nobody/nothing"])
     assert isinstance(refused.exception, DetectorError) and "offline=false" in str(refused.exception)
