@@ -15,7 +15,7 @@ from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import Detector
 from smotracker_ros.models.hardware import HardwareError, choose_device, choose_precision
-from smotracker_ros.models.weight_files import check_trust, find_weights
+from smotracker_ros.models.weight_files import ANYWHERE, check_trust, find_weights
 from smotracker_ros.tracking.tracker import SmoTracker
 
 if TYPE_CHECKING:
@@ -102,11 +102,13 @@ def _load_detector(settings: TrackerSettings) -> Detector:
         )
     weights = find_weights(settings.detector_weights)
     if weights is None or weights.suffix != ".onnx":
-        folders = [Path(folder).expanduser() for folder in settings.trusted_weights.split(":") if folder]
+        anywhere = settings.trusted_weights == ANYWHERE
+        names = [] if anywhere else settings.trusted_weights.split(":")
+        folders = [Path(folder).expanduser() for folder in names if folder]
         for folder in folders:
             if not folder.is_dir():
                 _logger.warning("trusted_weights names %s, which is no folder", folder)
-        check_trust(weights, folders, settings.trust_detector_weights)
+        check_trust(weights, folders, anywhere)
     from smotracker_ros.detection.yolo import YoloDetector
 
     return YoloDetector(weights, device, settings.runtime)

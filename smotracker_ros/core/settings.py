@@ -104,12 +104,7 @@ class TrackerSettings:
     trusted_weights: str = _setting(
         "",
         "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
-        "of `smotracker weights fetch`.",
-        dynamic=False,
-    )
-    trust_detector_weights: bool = _setting(
-        False,
-        "Load pickled detector weights from any folder; loading a pickle runs the code that is in it.",
+        "of `smotracker weights fetch`; `anywhere`: from any folder. Loading a pickle runs the code that is in it.",
         dynamic=False,
     )
     detector_image_size: int = _setting(
