@@ -135,7 +135,7 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
         # the first pass takes seconds, which a live stream would feel as lag
         detector.detect(Frame(_blank(), 0), image_size=settings.detector_image_size)
     network = build_network(settings)
-    propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode, settings.window_factor)
+    propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode)
     if settings.compile or network.device.type != "cpu":
         _warm_up(propagator)
     return SmoTracker(detector, propagator, settings)

@@ -18,9 +18,6 @@ from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.models.weight_files import locate_weights
 
-WINDOW_FACTOR = 4.0
-"""Side of a window as a multiple of the target's longer side."""
-
 # Grounding DINO reads 256 tokens, and none is shorter than a character
 _LONGEST_PROMPT = 240
 
@@ -134,9 +131,6 @@ class TrackerSettings:
         "auto",
         "What SAM2 looks at: a window round each target, the whole frame, or by target size and cost.",
         choices=("auto", "windows", "whole_frame"),
-    )
-    window_factor: float = _setting(
-        WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
     )
     masklet_seconds: float = _setting(
         0.1,

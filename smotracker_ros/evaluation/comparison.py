@@ -168,9 +168,9 @@ def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
 
 
 @functools.lru_cache(maxsize=1)
-def _appearances(network: MaskletNetwork, mode: str, window_factor: float, video: str) -> SharedAppearance:
+def _appearances(network: MaskletNetwork, mode: str, video: str) -> SharedAppearance:
     """Of one video: all trackers go over a sequence before the next one's turn comes."""
-    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode, window_factor))
+    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode))
 
 
 def prepare_detections(
@@ -297,7 +297,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
         _variant(settings),
         settings.detector_image_size,
         network.checksum,
-        [settings.masklet_mode, settings.masklet_image_size, settings.window_factor],
+        [settings.masklet_mode, settings.masklet_image_size],
         content_checksum(sequence.video),
         sequence.length,
         sequence.cuts,
@@ -371,7 +371,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
         detector, seconds_per_pass = _LiveDetector(real), 0.0
-    appearances = _appearances(network, settings.masklet_mode, settings.window_factor, content_checksum(sequence.video))
+    appearances = _appearances(network, settings.masklet_mode, content_checksum(sequence.video))
     saved = appearances.saved_seconds
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))

@@ -97,7 +97,6 @@ class SmoTracker:
         self._background.ignore(settings.ignore_mask)
         self._settings = settings
         self._propagator.mode = settings.masklet_mode
-        self._propagator.window_factor = settings.window_factor
         self._propagator.policy = POLICIES[settings.memory_policy]
         if isinstance(self._detector, PromptedDetector):
             self._detector.set_prompt(settings.prompt)

@@ -198,7 +198,7 @@ def test_wrong_types(name: str, value: object) -> None:
 
 
 def test_whole_numbers_serve_as_floats() -> None:
-    assert TrackerSettings().replace({"window_factor": 4}).window_factor == 4
+    assert TrackerSettings().replace({"lost_seconds": 4}).lost_seconds == 4
 
 
 @pytest.mark.parametrize("name", ["masklet_mode", "memory_policy", "box_convention"])

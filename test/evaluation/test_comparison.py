@@ -85,8 +85,8 @@ def test_other_settings_or_a_broken_record_are_computed_again(
     )
     assert stricter.key != first.key
     # peers look through this project's windows, too
-    wider = run_tracker(dataclasses.replace(plan, overrides={"window_factor": 6.0}), "bytetrack", sequence)
-    assert wider.key not in (first.key, stricter.key)
+    whole = run_tracker(dataclasses.replace(plan, overrides={"masklet_mode": "whole_frame"}), "bytetrack", sequence)
+    assert whole.key not in (first.key, stricter.key)
     run_tracker(dataclasses.replace(plan, arguments={"bytetrack": {"track_thresh": 0.9}}), "bytetrack", sequence)
     assert len(read_tracks(tmp_path / "tracks" / "bytetrack" / "scene4.txt").ids) < len(tracks.ids)
     (tmp_path / "tracks" / "bytetrack" / "scene4.json").write_text('{"key": ')
