@@ -14,6 +14,7 @@ from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import Detector
+from smotracker_ros.models.exports import RUNTIMES
 from smotracker_ros.models.hardware import HardwareError, choose_device, choose_precision
 from smotracker_ros.models.weight_files import ANYWHERE, check_trust, find_weights
 from smotracker_ros.tracking.tracker import SmoTracker
@@ -111,7 +112,7 @@ def _load_detector(settings: TrackerSettings) -> Detector:
         check_trust(weights, folders, anywhere)
     from smotracker_ros.detection.yolo import YoloDetector
 
-    return YoloDetector(weights, device, settings.runtime)
+    return YoloDetector(weights, device, settings.runtime if settings.runtime in RUNTIMES else "torch")
 
 
 def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
@@ -136,7 +137,7 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
         detector.detect(Frame(_blank(), 0), image_size=settings.detector_image_size)
     network = build_network(settings)
     propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode)
-    if settings.compile or network.device.type != "cpu":
+    if settings.runtime == "torch_compile" or network.device.type != "cpu":
         _warm_up(propagator)
     return SmoTracker(detector, propagator, settings)
 
@@ -157,12 +158,12 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     network = load_network(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
     parameters = sum(parameter.numel() for parameter in network.model.parameters())
     precision = choose_precision(settings.precision, device, parameters)
-    if settings.runtime != "torch":
+    if settings.runtime in RUNTIMES:
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
         network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
     network.compute_in(precision)
-    if settings.runtime == "torch" and settings.compile:
+    if settings.runtime == "torch_compile":
         network.model.image_encoder.compile()
     elif can_accelerate(network.device, network.precision):
         network.readers = accelerate(network.model)

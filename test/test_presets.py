@@ -79,7 +79,7 @@ def test_warming_up_leaves_no_trace() -> None:
 
     plain = build_tracker(load_settings())
     with torch._dynamo.config.patch(disable=True):
-        warm = build_tracker(load_settings(overrides={"compile": True}))
+        warm = build_tracker(load_settings(overrides={"runtime": "torch_compile"}))
         assert warm.memory_bytes == 0
         for index in range(4):
             expected, found = plain.update(sky(index)), warm.update(sky(index))

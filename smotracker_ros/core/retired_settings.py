@@ -23,6 +23,7 @@ RETIRED = {
     "grounding_dino_weights": "detector_weights names them, with detector: grounding_dino",
     "trust_detector_weights": "trusted_weights: anywhere says so, trusted_weights: FOLDER trusts that folder alone",
     "window_factor": "windows are four times as wide as the target; masklet_mode: whole_frame shows SAM2 everything",
+    "compile": "runtime: torch_compile does it",
     "text_threshold": "a word speaks for its phrase from 0.25 on, as published; turn detector_confidence",
     "slice_overlap": "slices overlap by a fifth; a greater slice_size makes that more pixels",
     "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",

@@ -163,15 +163,11 @@ class TrackerSettings:
         choices=("auto", "float32", "bfloat16", "float16"),
         dynamic=False,
     )
-    compile: bool = _setting(
-        False,
-        "Compile SAM2's image encoder with torch.compile, which takes minutes before tracking begins (runtime torch).",
-        dynamic=False,
-    )
     runtime: str = _setting(
         "torch",
-        "What computes the YOLO detector and SAM2's image encoder; onnxruntime and openvino need exports, made once.",
-        choices=("torch", "onnxruntime", "openvino"),
+        "What computes the YOLO detector and SAM2's image encoder. torch_compile: torch, with an encoder that takes "
+        "minutes to compile before tracking begins; onnxruntime and openvino need exports, made once.",
+        choices=("torch", "torch_compile", "onnxruntime", "openvino"),
         dynamic=False,
     )
     clip_seconds: float = _setting(
@@ -257,8 +253,6 @@ class TrackerSettings:
             )
         if not _DEVICE.fullmatch(self.device):
             raise SettingsError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
-        if self.compile and self.runtime != "torch":
-            raise SettingsError(f"compile is for runtime torch, not {self.runtime}; change one of the two")
 
     def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
         """A copy with some settings changed. Files that it names for the first time must exist.

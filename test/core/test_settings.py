@@ -92,11 +92,6 @@ def test_what_would_fail_later_is_refused_where_it_is_set(name: str, value: Any,
         assert name in str(caught.value)
 
 
-def test_combinations_that_cannot_work_are_refused() -> None:
-    with pytest.raises(SettingsError, match="compile is for runtime torch"):
-        TrackerSettings().replace({"compile": True, "runtime": "openvino"})
-
-
 @pytest.mark.parametrize("weights", ["/nowhere/dino", "no-owner", "a/b/c", str(Path(__file__))])
 def test_weights_that_are_nothing_for_grounding_dino_are_refused_where_they_are_set(weights: str) -> None:
     for preset, overrides in (("g-smotracker", {}), ("y-smotracker", {"detector": "grounding_dino"})):
