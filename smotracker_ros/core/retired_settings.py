@@ -24,6 +24,7 @@ RETIRED = {
     "trust_detector_weights": "trusted_weights: anywhere says so, trusted_weights: FOLDER trusts that folder alone",
     "window_factor": "windows are four times as wide as the target; masklet_mode: whole_frame shows SAM2 everything",
     "compile": "runtime: torch_compile does it",
+    "max_lost_tracks": "as many LOST masklets are kept as max_live_tracks",
     "text_threshold": "a word speaks for its phrase from 0.25 on, as published; turn detector_confidence",
     "slice_overlap": "slices overlap by a fifth; a greater slice_size makes that more pixels",
     "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",

@@ -211,9 +211,12 @@ class TrackerSettings:
         5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
     )
     max_live_tracks: int = _setting(
-        64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
+        64,
+        "Masklets propagated at once, beyond which detections start none; as many LOST ones are kept, and the longest "
+        "lost go first.",
+        minimum=1,
+        maximum=1024,
     )
-    max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
     reported_score: str = _setting(
         "confidence",
         "What a track's score is: the mean confidence of its detections, or the probability of it being a target.",

@@ -102,7 +102,7 @@ class Population(dict[int, Target]):
                 target.state = TrackState.REMOVED
         lost_targets = [target for target in self.values() if target.state is TrackState.LOST]
         lost_targets.sort(key=lambda target: (target.seconds_unseen, target.id))
-        for target in lost_targets[settings.max_lost_tracks :]:
+        for target in lost_targets[settings.max_live_tracks :]:
             target.state = TrackState.REMOVED
 
     def bury(self) -> list[int]:
