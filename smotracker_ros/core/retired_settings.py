@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from smotracker_ros.core.names import did_you_mean
 
+_CALIBRATED = "scores are calibrated with reported_score: probability, whose existence_weights can be fitted"
 _WEIGHED = "it has become evidence that existence.yaml weighs; turn confirm_probability"
 
 RETIRED = {
@@ -25,6 +26,8 @@ RETIRED = {
     "window_factor": "windows are four times as wide as the target; masklet_mode: whole_frame shows SAM2 everything",
     "compile": "runtime: torch_compile does it",
     "max_lost_tracks": "as many LOST masklets are kept as max_live_tracks",
+    "score_offset": _CALIBRATED,
+    "score_slope": _CALIBRATED,
     "text_threshold": "a word speaks for its phrase from 0.25 on, as published; turn detector_confidence",
     "slice_overlap": "slices overlap by a fifth; a greater slice_size makes that more pixels",
     "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",

@@ -222,14 +222,6 @@ class TrackerSettings:
         "What a track's score is: the mean confidence of its detections, or the probability of it being a target.",
         choices=("confidence", "probability"),
     )
-    score_offset: float = _setting(
-        0.0,
-        "Reported scores are expit(score_offset + score_slope * logit(confidence)): probabilities of a target, if the "
-        "numbers are the curve's that `smotracker evaluate-model detector` prints; 0 and 1: confidences.",
-        minimum=-20.0,
-        maximum=20.0,
-    )
-    score_slope: float = _setting(1.0, "See score_offset.", minimum=0.0, maximum=20.0)
     ignore_mask: str = _setting(
         "",
         "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",

@@ -12,7 +12,7 @@ from scipy.special import expit
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
 from smotracker_ros.core.settings import TrackerSettings
-from smotracker_ros.core.tracks import Track, TrackState, score_probability
+from smotracker_ros.core.tracks import Track, TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
@@ -361,13 +361,13 @@ class Target:
 
     def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
-        score = score_probability(float(np.clip(self.score, 0.0, 1.0)), settings.score_offset, settings.score_slope)
+        confidence = float(np.clip(self.score, 0.0, 1.0))
         tight = settings.box_convention == "mask" and self.mask_box is not None
         return Track(
             id=self.id,
             state=self.state,
             box=self.mask_box if tight and self.mask_box is not None else self.box,
-            score=self.probability if settings.reported_score == "probability" else score,
+            score=self.probability if settings.reported_score == "probability" else confidence,
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),
             mask=self.mask,
