@@ -29,7 +29,6 @@ _logger = logging.getLogger(__name__)
 _FIRST_FRAME: Mapping[str, Any] = {
     "prompts": "first_frame",
     "confirm_probability": 0.0,
-    "lost_probability": 0.0,
     "masklet_seconds": 0.0,
 }
 # Thresholds as published; its confidence is not that of a detector that was trained for the targets

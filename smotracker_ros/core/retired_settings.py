@@ -28,9 +28,10 @@ RETIRED = {
     "max_lost_tracks": "as many LOST masklets are kept as max_live_tracks",
     "score_offset": _CALIBRATED,
     "score_slope": _CALIBRATED,
+    "lost_probability": "a CONFIRMED masklet is LOST below half of confirm_probability",
     "text_threshold": "a word speaks for its phrase from 0.25 on, as published; turn detector_confidence",
     "slice_overlap": "slices overlap by a fifth; a greater slice_size makes that more pixels",
-    "confirmed_misses": "it has become evidence that existence.yaml weighs; turn lost_probability",
+    "confirmed_misses": f"{_WEIGHED}, below half of which a CONFIRMED masklet is LOST",
 }
 """What to do instead, by the old name."""
 

@@ -191,7 +191,8 @@ class TrackerSettings:
     )
     confirm_probability: float = _setting(
         0.6,
-        "A masklet is CONFIRMED, and reported, once it is a target with this probability; 0: at once.",
+        "A masklet is CONFIRMED, and reported, once it is a target with this probability, and LOST below half of it; "
+        "0: CONFIRMED at once, and never LOST by that.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -200,12 +201,6 @@ class TrackerSettings:
         "Weights of the evidence for and against targets, as `smotracker train existence` writes them; empty: those "
         "shipped.",
         dynamic=False,
-    )
-    lost_probability: float = _setting(
-        0.3,
-        "A CONFIRMED masklet that is a target with less than this probability becomes LOST; 0: never by that.",
-        minimum=0.0,
-        maximum=1.0,
     )
     lost_seconds: float = _setting(
         5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0

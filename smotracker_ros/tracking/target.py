@@ -42,6 +42,8 @@ _MOVED_DEVIATIONS = 2.0
 _SETTLING_SECONDS = 0.5
 # One detection may be anything; the second comes within a thirtieth of a second
 _LEAST_HITS = 2
+# A CONFIRMED target below this share of `confirm_probability` is LOST: what was sure may be in doubt for a while
+_LOST_SHARE = 0.5
 # Below this probability a TENTATIVE target costs more than it promises
 _HOPELESS = 0.02
 # Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
@@ -312,7 +314,7 @@ class Target:
         """Say how probable the target is, and change its state by that.
 
         Args:
-            settings: probabilities from and below which it is CONFIRMED and LOST.
+            settings: the probability from which it is CONFIRMED; below half of it a CONFIRMED one is LOST.
             model: weighs what has been seen of it.
             image: uint8 RGB (height, width, 3), the current frame.
         """
@@ -331,7 +333,7 @@ class Target:
                 self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
                 self.state = TrackState.REMOVED
-        elif self.state is TrackState.CONFIRMED and self.probability < settings.lost_probability:
+        elif self.state is TrackState.CONFIRMED and self.probability < _LOST_SHARE * settings.confirm_probability:
             self.state = TrackState.LOST
 
     def _settle(self, log_odds: float) -> float:

@@ -31,8 +31,8 @@ from smotracker_ros.training.sprites import CutOut
 
 # Ages in seconds at which targets are noted: often while they are young, since decisions are made then
 _AGES = 0.035 * 1.3 ** np.arange(24)
-PERMISSIVE: dict[str, float] = {"confirm_probability": 0.75, "lost_probability": 0.01}
-"""Settings with which much is seen of what is no target."""
+PERMISSIVE: dict[str, float] = {"confirm_probability": 0.02}
+"""Settings with which much is seen of what is no target: it is neither dropped after a wait nor LOST above 0.01."""
 # Weight of the squared weights: terms that seldom differ are not to be believed too much
 _RIDGE = 1e-3
 
@@ -100,7 +100,7 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
     Args:
         clips: labelled.
         scenes: number of rendered scenes.
-        tracker: any; it is reset before each shot. It ought to confirm and remove little, so that much is seen.
+        tracker: any; it is reset before each shot. It ought to remove little, so that much is seen.
         seed: of the moving cameras and the scenes.
     """
     terms: list[npt.NDArray[np.float64]] = []

@@ -100,14 +100,24 @@ def test_targets_are_confirmed_as_soon_at_any_frame_rate(rate: int) -> None:
 def test_states_follow_probability() -> None:
     target = life()[-1][1]
     assert target.state is TrackState.CONFIRMED
-    settings = TrackerSettings(lost_probability=0.8)
-    while target.probability >= settings.lost_probability:
-        assert target.state is TrackState.CONFIRMED
+    settings = TrackerSettings(confirm_probability=1.0)
+    while target.probability >= 0.5:
+        assert target.state is TrackState.CONFIRMED, "only half of it makes a target LOST"
         target.predict(STILL, 0.2)
         target.missed()
         target.judge(settings, SHIPPED, IMAGE)
         assert target.seconds_unseen < 10, "it is never lost"
     assert target.state is TrackState.LOST
+
+
+def test_what_is_confirmed_at_once_is_never_lost_by_its_probability() -> None:
+    target = life()[-1][1]
+    for _ in range(100):
+        target.predict(STILL, 0.2)
+        target.missed()
+        target.judge(TrackerSettings(confirm_probability=0.0), SHIPPED, IMAGE)
+    assert target.probability < SETTINGS.confirm_probability / 2, "with defaults it would be LOST"
+    assert target.state is TrackState.CONFIRMED
 
 
 def test_probability_does_not_follow_single_frames() -> None:
