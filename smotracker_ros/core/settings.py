@@ -226,6 +226,13 @@ class TrackerSettings:
         "Reported boxes: as loose as the detector's, or tight round the mask.",
         choices=("detector", "mask"),
     )
+    box_margin: float = _setting(
+        0.0,
+        "Reported boxes are scaled about their centre by 1 + box_margin, for labels that are looser (or tighter: below "
+        "0) than the visible target; tracking does not change.",
+        minimum=-0.4,
+        maximum=4.0,
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

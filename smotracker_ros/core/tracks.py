@@ -28,7 +28,7 @@ class Track:
     Attributes:
         id: positive, never reused by the same tracker.
         state: see :class:`TrackState`. LOST tracks carry their last box moved on by camera and target motion.
-        box: float32 (4,), xyxy in pixels of the source image, in the tracker's box convention.
+        box: float32 (4,), xyxy in pixels of the source image, in the tracker's box convention, scaled by `box_margin`.
         score: confidence in [0, 1], or the probability (`reported_score` of the settings).
         class_id: class number of the detector.
         class_name: class name of the detector.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from smotracker_ros.core.frames import UInt8Image
-from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
+from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes, scaled_boxes
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Track, TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
@@ -364,11 +364,11 @@ class Target:
     def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
         confidence = float(np.clip(self.score, 0.0, 1.0))
-        tight = settings.box_convention == "mask" and self.mask_box is not None
+        box = self.mask_box if settings.box_convention == "mask" and self.mask_box is not None else self.box
         return Track(
             id=self.id,
             state=self.state,
-            box=self.mask_box if tight and self.mask_box is not None else self.box,
+            box=scaled_boxes(box, 1 + settings.box_margin),
             score=self.probability if settings.reported_score == "probability" else confidence,
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),

@@ -28,6 +28,10 @@ def test_every_setting_is_documented_and_its_default_allowed(field: dataclasses.
         assert field.metadata["minimum"] is not None, "a number needs a range"
 
 
+def test_there_are_no_more_settings_than_a_user_can_survey() -> None:
+    assert len(FIELDS) <= 30
+
+
 @pytest.mark.parametrize("field", [f for f in FIELDS if f.metadata["minimum"] is not None], ids=lambda f: f.name)
 def test_range_limits(field: dataclasses.Field[Any]) -> None:
     kind = type(field.default)
