@@ -6,10 +6,13 @@ With `--check` it only compares.
 from __future__ import annotations
 
 import ast
+import dataclasses
+import itertools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros import bag_player, recorder
 from smotracker_ros.ros.node_parameters import GIVEN_AT_START, NodeParameter
@@ -79,9 +82,11 @@ def _launch_table(file: Path) -> str:
 
 def page() -> str:
     """The whole page."""
+    parameters = {parameter.name: parameter for parameter in setting_parameters(load_settings())}
     parts = [HEAD, "## The node `tracker_node`\n", _table(PARAMETERS, live=True)]
     parts += ["## The tracker's settings\nDefaults are those of the preset `y-smotracker`.\n"]
-    parts += [_table(setting_parameters(load_settings()), live=True)]
+    for group, settings in itertools.groupby(dataclasses.fields(TrackerSettings), lambda one: one.metadata["group"]):
+        parts += [f"### {group}\n", _table((parameters[setting.name] for setting in settings), live=True)]
     parts += ["## Presets\nWhat each preset changes:\n"]
     rows = ["| preset | settings |", "|---|---|"]
     for name, changes in PRESETS.items():

@@ -27,11 +27,21 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
+# Headings under which users find the settings
+_DETECTOR = "What the detector is"
+_CLIPS = "When the detector runs"
+_MASKLETS = "How SAM2 follows targets"
+_TARGETS = "Which targets there are, and for how long"
+_RESULTS = "What is reported"
+_MACHINE = "What computes"
+
+
 class SettingsError(ValueError):
     """A setting with an unknown name, a wrong type or a value out of range."""
 
 
 def _setting(
+    group: str,
     default: Any,
     description: str,
     *,
@@ -45,6 +55,7 @@ def _setting(
     """A dataclass field with what a user needs to know.
 
     Args:
+        group: heading under which users find it.
         default: of the setting's type.
         description: for users.
         minimum: least number allowed.
@@ -55,6 +66,7 @@ def _setting(
         dynamic: may change while the tracker runs.
     """
     metadata = {
+        "group": group,
         "description": description,
         "minimum": minimum,
         "maximum": maximum,
@@ -68,43 +80,43 @@ def _setting(
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """Everything that a preset fixes. Each field's metadata holds description, minimum, maximum, choices, dynamic."""
+    """Everything that a preset fixes; whatever is here is worth turning for some user.
+
+    Each field's metadata holds group, description, minimum, maximum, multiple, least, choices, dynamic.
+    """
 
     detector: str = _setting(
+        _DETECTOR,
         "yolo",
         "Kind of detector: a YOLO of ultralytics, or Grounding DINO, which finds what `prompt` names.",
         choices=("yolo", "grounding_dino"),
         dynamic=False,
     )
     prompt: str = _setting(
+        _DETECTOR,
         "drone . bird . airplane . helicopter .",
         "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
     )
-    offline: bool = _setting(
-        True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
-    )
     detector_weights: str = _setting(
+        _DETECTOR,
         "",
         "yolo: a detector of ultralytics (YOLO, YOLO-World, RT-DETR), .pt or its ONNX export; empty: the embedded "
         "YOLOv10n. grounding_dino: a folder in transformers' format, or a name on the Hugging Face hub; empty: "
         "IDEA-Research/grounding-dino-tiny.",
         dynamic=False,
     )
-    slice_size: int = _setting(
-        0,
-        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
-        minimum=0,
-        maximum=4096,
-        least=32,
-        dynamic=False,
-    )
     trusted_weights: str = _setting(
+        _DETECTOR,
         "",
         "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
         "of `smotracker weights fetch`; `anywhere`: from any folder. Loading a pickle runs the code that is in it.",
         dynamic=False,
     )
+    offline: bool = _setting(
+        _DETECTOR, True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
+    )
     detector_image_size: int = _setting(
+        _DETECTOR,
         0,
         "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, 640 to 1280 for "
         "the embedded one, at most 640 for others.",
@@ -112,13 +124,48 @@ class TrackerSettings:
         maximum=4096,
         least=32,
     )
-    detector_confidence: float = _setting(
-        0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    slice_size: int = _setting(
+        _DETECTOR,
+        0,
+        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
+        minimum=0,
+        maximum=4096,
+        least=32,
+        dynamic=False,
     )
+    detector_confidence: float = _setting(
+        _DETECTOR, 0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    )
+
+    clip_seconds: float = _setting(
+        _CLIPS,
+        0.4,
+        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    adaptive_clips: bool = _setting(
+        _CLIPS, True, "Run the detector earlier when a masklet is uncertain or none is alive."
+    )
+    max_detector_share: float = _setting(
+        _CLIPS,
+        1.0,
+        "Most detector passes per frame in the long run; clips become longer where it is used up.",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    prompts: str = _setting(
+        _CLIPS,
+        "every_clip",
+        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
+        choices=("every_clip", "first_frame"),
+    )
+
     masklet_weights: str = _setting(
-        "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
+        _MASKLETS, "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
     )
     masklet_image_size: int = _setting(
+        _MASKLETS,
         0,
         "Side in pixels, a multiple of 32, of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU and "
         "512 on a GPU.",
@@ -128,11 +175,13 @@ class TrackerSettings:
         dynamic=False,
     )
     masklet_mode: str = _setting(
+        _MASKLETS,
         "auto",
         "What SAM2 looks at: a window round each target, the whole frame, or by target size and cost.",
         choices=("auto", "windows", "whole_frame"),
     )
     masklet_seconds: float = _setting(
+        _MASKLETS,
         0.1,
         "SAM2 looks at a calm, lonely target once in so many seconds, at a doubtful one sooner, at one that has long "
         "waited to be CONFIRMED later; between, its mask follows its picture. 0: in every frame.",
@@ -140,56 +189,29 @@ class TrackerSettings:
         maximum=1.0,
     )
     memory_policy: str = _setting(
+        _MASKLETS,
         "motion_aware",
         "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree; "
         "distractor_aware also keeps frames on which the target was told apart from something similar.",
         choices=("fifo", "motion_aware", "distractor_aware"),
     )
     mask_choice: str = _setting(
+        _MASKLETS,
         "network",
         "Which of the masks that SAM2 offers is taken: the one that it rates highest, or SAMURAI's choice, in which a "
         "Kalman filter has a say.",
         choices=("network", "motion_aware"),
     )
-    prompts: str = _setting(
-        "every_clip",
-        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
-        choices=("every_clip", "first_frame"),
-    )
-    device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
-    precision: str = _setting(
-        "auto",
-        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        dynamic=False,
-    )
-    runtime: str = _setting(
-        "torch",
-        "What computes the YOLO detector and SAM2's image encoder. torch_compile: torch, with an encoder that takes "
-        "minutes to compile before tracking begins; onnxruntime and openvino need exports, made once.",
-        choices=("torch", "torch_compile", "onnxruntime", "openvino"),
-        dynamic=False,
-    )
-    clip_seconds: float = _setting(
-        0.4,
-        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
-        minimum=0.0,
-        maximum=60.0,
-    )
-    adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
-    max_detector_share: float = _setting(
-        1.0,
-        "Most detector passes per frame in the long run; clips become longer where it is used up.",
-        minimum=0.001,
-        maximum=1.0,
-    )
+
     birth_confidence: float = _setting(
+        _TARGETS,
         0.2,
         "An unmatched detection starts a masklet from this confidence on.",
         minimum=0.0,
         maximum=1.0,
     )
     confirm_probability: float = _setting(
+        _TARGETS,
         0.6,
         "A masklet is CONFIRMED, and reported, once it is a target with this probability, and LOST below half of it; "
         "0: CONFIRMED at once, and never LOST by that.",
@@ -197,41 +219,69 @@ class TrackerSettings:
         maximum=1.0,
     )
     existence_weights: str = _setting(
+        _TARGETS,
         "",
         "Weights of the evidence for and against targets, as `smotracker train existence` writes them; empty: those "
         "shipped.",
         dynamic=False,
     )
     lost_seconds: float = _setting(
-        5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
+        _TARGETS,
+        5.0,
+        "A LOST masklet keeps its memory, and may be found again, for this long.",
+        minimum=0.0,
+        maximum=600.0,
     )
     max_live_tracks: int = _setting(
+        _TARGETS,
         64,
         "Masklets propagated at once, beyond which detections start none; as many LOST ones are kept, and the longest "
         "lost go first.",
         minimum=1,
         maximum=1024,
     )
+    ignore_mask: str = _setting(
+        _TARGETS,
+        "",
+        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
+    )
+
     reported_score: str = _setting(
+        _RESULTS,
         "confidence",
         "What a track's score is: the mean confidence of its detections, or the probability of it being a target.",
         choices=("confidence", "probability"),
     )
-    ignore_mask: str = _setting(
-        "",
-        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
-    )
     box_convention: str = _setting(
+        _RESULTS,
         "detector",
         "Reported boxes: as loose as the detector's, or tight round the mask.",
         choices=("detector", "mask"),
     )
     box_margin: float = _setting(
+        _RESULTS,
         0.0,
         "Reported boxes are scaled about their centre by 1 + box_margin, for labels that are looser (or tighter: below "
         "0) than the visible target; tracking does not change.",
         minimum=-0.4,
         maximum=4.0,
+    )
+
+    device: str = _setting(_MACHINE, "auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
+    precision: str = _setting(
+        _MACHINE,
+        "auto",
+        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        dynamic=False,
+    )
+    runtime: str = _setting(
+        _MACHINE,
+        "torch",
+        "What computes the YOLO detector and SAM2's image encoder. torch_compile: torch, with an encoder that takes "
+        "minutes to compile before tracking begins; onnxruntime and openvino need exports, made once.",
+        choices=("torch", "torch_compile", "onnxruntime", "openvino"),
+        dynamic=False,
     )
 
     def __post_init__(self) -> None:
