@@ -19,6 +19,9 @@ from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacemen
 from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
 
+LOST_SHARE = 0.5
+"""A CONFIRMED target below this share of `confirm_probability` is LOST: what was sure may be in doubt for a while."""
+
 # Share of a new measurement in the running averages of margins, score and appearance
 _MARGIN_GAIN = 0.3
 _SCORE_GAIN = 0.3
@@ -42,8 +45,6 @@ _MOVED_DEVIATIONS = 2.0
 _SETTLING_SECONDS = 0.5
 # One detection may be anything; the second comes within a thirtieth of a second
 _LEAST_HITS = 2
-# A CONFIRMED target below this share of `confirm_probability` is LOST: what was sure may be in doubt for a while
-_LOST_SHARE = 0.5
 # Below this probability a TENTATIVE target costs more than it promises
 _HOPELESS = 0.02
 # Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
@@ -310,13 +311,16 @@ class Target:
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 
-    def judge(self, settings: TrackerSettings, model: ExistenceModel, image: UInt8Image) -> None:
+    def judge(
+        self, settings: TrackerSettings, model: ExistenceModel, image: UInt8Image, lost_share: float = LOST_SHARE
+    ) -> None:
         """Say how probable the target is, and change its state by that.
 
         Args:
-            settings: the probability from which it is CONFIRMED; below half of it a CONFIRMED one is LOST.
+            settings: the probability from which it is CONFIRMED.
             model: weighs what has been seen of it.
             image: uint8 RGB (height, width, 3), the current frame.
+            lost_share: below this share of that probability a CONFIRMED one is LOST.
         """
         moved = self.displacement.deviations(self.longer_side) >= _MOVED_DEVIATIONS
         if self.first_place is not None and moved:
@@ -333,7 +337,7 @@ class Target:
                 self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
                 self.state = TrackState.REMOVED
-        elif self.state is TrackState.CONFIRMED and self.probability < _LOST_SHARE * settings.confirm_probability:
+        elif self.state is TrackState.CONFIRMED and self.probability < lost_share * settings.confirm_probability:
             self.state = TrackState.LOST
 
     def _settle(self, log_odds: float) -> float:

@@ -120,6 +120,16 @@ def test_what_is_confirmed_at_once_is_never_lost_by_its_probability() -> None:
     assert target.state is TrackState.CONFIRMED
 
 
+def test_who_collects_samples_sees_the_improbable_longer() -> None:
+    target, kept = life()[-1][1], life()[-1][1]
+    for _ in range(100):
+        for one, share in ((target, 0.5), (kept, 0.01)):
+            one.predict(STILL, 0.2)
+            one.missed()
+            one.judge(SETTINGS, SHIPPED, IMAGE, share)
+    assert (target.state, kept.state) == (TrackState.LOST, TrackState.CONFIRMED)
+
+
 def test_probability_does_not_follow_single_frames() -> None:
     target = life()[-1][1]
     before = target.probability
