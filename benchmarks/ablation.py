@@ -46,8 +46,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no early detector passes": {"adaptive_clips": False},
     "detector on at most 5 % of the frames": {"max_detector_share": 0.05},
     "confirmed at once": {"confirm_probability": 0.0},
-    "confirmed from a probability of 0.8": {"confirm_probability": 0.8},
-    "lost below a probability of 0.1": {"lost_probability": 0.1},
+    "confirmed from a probability of 0.8, lost below 0.4": {"confirm_probability": 0.8},
+    "confirmed from a probability of 0.3, lost below 0.15": {"confirm_probability": 0.3},
     "reported boxes tight round the mask": {"box_convention": "mask"},
 }
 

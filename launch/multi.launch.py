@@ -7,16 +7,16 @@ Recorded:   ros2 launch smotracker_ros multi.launch.py cameras:=left,right bags:
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
 
 from smotracker_ros.ros.launching import (
     LaunchError,
-    check_arguments,
     check_parameter_file,
     check_source,
     checked,
+    given_arguments,
     number,
+    shared_argument,
+    shipped_file,
 )
 
 ARGUMENTS = (
@@ -26,12 +26,7 @@ ARGUMENTS = (
         default_value="image",
         description="Image topic in each camera's namespace, for example image_raw or camera/image_raw.",
     ),
-    DeclareLaunchArgument(
-        "image_transport",
-        default_value="",
-        choices=["", "raw", "compressed"],
-        description="How that topic is sent; compressed: on IMAGE/compressed. Empty: as in params_file, or raw.",
-    ),
+    shared_argument("image_transport"),
     DeclareLaunchArgument(
         "bags", default_value="", description="Bags to play in place of cameras, as many, separated by commas."
     ),
@@ -46,24 +41,10 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "rate", default_value="0.0", description="Speed of the bags; 0.0: as fast as they can be tracked."
     ),
-    DeclareLaunchArgument(
-        "preset",
-        default_value="",
-        description="Named set-up of the trackers; empty: as in params_file, or y-smotracker.",
-    ),
-    DeclareLaunchArgument(
-        "params_file",
-        default_value=PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config", "tracker.yaml"]),
-        description="Parameters of the trackers as YAML; /front/smotracker: in it means one camera's.",
-    ),
-    DeclareLaunchArgument(
-        "respawn", default_value="true", choices=["true", "false"], description="Start a node again if it dies."
-    ),
-    DeclareLaunchArgument(
-        "fastdds_profile",
-        default_value="",
-        description="FastDDS profile of all nodes. Empty: yours, if the environment names one, else the package's.",
-    ),
+    shared_argument("preset", "Named set-up of the trackers; empty: as in params_file, or y-smotracker."),
+    shared_argument("params_file", "Parameters of the trackers as YAML; /front/smotracker: in it means one camera's."),
+    shared_argument("respawn", "Start a node again if it dies."),
+    shared_argument("fastdds_profile"),
 )
 
 
@@ -74,8 +55,7 @@ def split(text: str) -> list[str]:
 
 def make_cameras(context: LaunchContext) -> list[Action]:
     """For each camera what track.launch.py does, or with a bag what replay.launch.py does."""
-    check_arguments(context, __file__, ARGUMENTS)
-    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    given = given_arguments(context, __file__, ARGUMENTS)
     cameras, bags, topics = split(given["cameras"]), split(given["bags"]), split(given["topics"])
     if not cameras or len(set(cameras)) < len(cameras):
         raise LaunchError("cameras:=NAME,NAME,... needs names that differ")
@@ -87,7 +67,6 @@ def make_cameras(context: LaunchContext) -> list[Action]:
     number(given, "rate")
     for bag in bags:
         check_source(bag)
-    folder = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "launch"])
     # Arguments of the same name reach the included file whether they are handed on or not: `image_transport`, too.
     common = {name: given[name] for name in ("preset", "params_file", "image_transport", "fastdds_profile")}
     actions: list[Action] = []
@@ -104,7 +83,7 @@ def make_cameras(context: LaunchContext) -> list[Action]:
             file = "track.launch.py"
             own = {name: given[name] for name in ("image", "respawn")}
         included = IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(PathJoinSubstitution([folder, file])),
+            PythonLaunchDescriptionSource(shipped_file("launch", file)),
             launch_arguments={**common, **own, "namespace": camera}.items(),
         )
         # A group keeps one camera's arguments from the next one's.

@@ -7,36 +7,32 @@ from typing import Any
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
 from smotracker_ros.core.topics import camera_info_topic, transport_topic
 from smotracker_ros.ros.launching import (
     PATIENCE,
     LaunchError,
-    check_arguments,
     check_parameter_file,
     check_source,
     checked,
+    given_arguments,
     number,
     profile_environment,
     replay_watch,
+    shared_argument,
 )
 
-CONFIG = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config"])
 ARGUMENTS = (
     DeclareLaunchArgument("bag", default_value="", description="rosbag2 to play: its folder or file."),
     DeclareLaunchArgument(
         "source", default_value="", description="Video file, image folder or bag for this package's player."
     ),
     DeclareLaunchArgument("topic", default_value="", description="Image topic of a bag; empty: the only one."),
-    DeclareLaunchArgument(
+    shared_argument(
         "image_transport",
-        default_value="",
-        choices=["", "raw", "compressed"],
-        description="How that topic was sent, for `ros2 bag play`; empty: raw. This package's player finds out.",
+        "How that topic was sent, for `ros2 bag play`; empty: raw. This package's player finds out.",
     ),
     DeclareLaunchArgument(
         "player",
@@ -60,22 +56,10 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "delay", default_value="15.0", description="Seconds that `ros2 bag play` leaves the tracker to load."
     ),
-    DeclareLaunchArgument(
-        "preset",
-        default_value="",
-        description="Named set-up of the tracker; empty: as in params_file, or y-smotracker.",
-    ),
+    shared_argument("preset"),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
-    DeclareLaunchArgument(
-        "params_file",
-        default_value=PathJoinSubstitution([CONFIG, "tracker.yaml"]),
-        description="Parameters of the tracker as YAML.",
-    ),
-    DeclareLaunchArgument(
-        "fastdds_profile",
-        default_value="",
-        description="FastDDS profile of all nodes. Empty: yours, if the environment names one, else the package's.",
-    ),
+    shared_argument("params_file"),
+    shared_argument("fastdds_profile"),
 )
 
 
@@ -109,8 +93,7 @@ def bag_play(given: dict[str, str], image: str) -> list[str]:
 
 def make_processes(context: LaunchContext) -> list[Action]:
     """Recorder, tracker, and what plays: `ros2 bag play` or this package's player, by the argument `player`."""
-    check_arguments(context, __file__, ARGUMENTS)
-    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    given = given_arguments(context, __file__, ARGUMENTS)
     if bool(given["bag"]) == bool(given["source"]):
         raise LaunchError("give either bag:=BAG or source:=VIDEO, so that there is something to play")
     source = given["bag"] or given["source"]
@@ -128,8 +111,7 @@ def make_processes(context: LaunchContext) -> list[Action]:
         # this package's player decodes what the bag holds
         "image_transport": (given["image_transport"] or "raw") if uses_ros else "raw",
     }
-    shipped = PathJoinSubstitution([CONFIG, "fastdds.xml"]).perform(context)
-    environment = profile_environment(context, given["fastdds_profile"], shipped)
+    environment = profile_environment(context, given["fastdds_profile"])
     options: dict[str, Any] = {
         "package": "smotracker_ros",
         "namespace": given["namespace"],

@@ -4,45 +4,33 @@ from typing import Any
 
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.substitutions import AnonName, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import AnonName
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
 from smotracker_ros.core.topics import camera_info_topic
 from smotracker_ros.ros.launching import (
     PATIENCE,
-    check_arguments,
     check_parameter_file,
     checked,
+    given_arguments,
     node_watch,
     number,
     profile_environment,
+    shared_argument,
 )
 
-CONFIG = PathJoinSubstitution([FindPackageShare("smotracker_ros"), "config"])
 ARGUMENTS = (
     DeclareLaunchArgument("image", default_value="image", description="Image topic to track."),
-    DeclareLaunchArgument(
-        "image_transport",
-        default_value="",
-        choices=["", "raw", "compressed"],
-        description="How that topic is sent; compressed: on IMAGE/compressed. Empty: as in params_file, or raw.",
-    ),
+    shared_argument("image_transport"),
     DeclareLaunchArgument(
         "camera_info", default_value="", description="The camera's calibration; empty: beside the image topic."
     ),
     DeclareLaunchArgument("cues", default_value="cues", description="Topic of cues from other sensors."),
-    DeclareLaunchArgument(
-        "preset",
-        default_value="",
-        description="Named set-up of the tracker; empty: as in params_file, or y-smotracker.",
-    ),
+    shared_argument("preset"),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of node and results."),
     DeclareLaunchArgument("name", default_value="smotracker", description="Name of the node."),
-    DeclareLaunchArgument(
-        "params_file", default_value=PathJoinSubstitution([CONFIG, "tracker.yaml"]), description="Parameters as YAML."
-    ),
+    shared_argument("params_file"),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="",
@@ -55,12 +43,7 @@ ARGUMENTS = (
         choices=["", "true", "false"],
         description="Activate at once; false: wait for a lifecycle manager; empty: as in params_file, or true.",
     ),
-    DeclareLaunchArgument(
-        "respawn",
-        default_value="true",
-        choices=["true", "false"],
-        description="Start the node again if it dies.",
-    ),
+    shared_argument("respawn"),
     DeclareLaunchArgument(
         "respawn_limit",
         default_value="5",
@@ -72,19 +55,17 @@ ARGUMENTS = (
         description="Name of this run: within it no id is used twice, also when the node is started again; "
         "empty: as in params_file, or a new name.",
     ),
-    DeclareLaunchArgument(
+    shared_argument(
         "fastdds_profile",
-        default_value="",
-        description="FastDDS profile; the camera's process needs the same one. Empty: yours, if the environment names "
-        "one, else the package's.",
+        "FastDDS profile; the camera's process needs the same one. Empty: yours, if the environment names one, else "
+        "the package's.",
     ),
 )
 
 
 def make_node(context: LaunchContext) -> list[Action]:
     """The node. An argument that is not given leaves the parameter to the file, or to the node's default."""
-    check_arguments(context, __file__, ARGUMENTS)
-    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    given = given_arguments(context, __file__, ARGUMENTS)
     in_file = check_parameter_file(given["params_file"])
     limit = int(number(given, "respawn_limit"))
     chosen: dict[str, Any] = {name: given[name] for name in ("preset", "image_transport") if given[name]}
@@ -94,7 +75,6 @@ def make_node(context: LaunchContext) -> list[Action]:
         chosen["run_id"] = ParameterValue(run_id, value_type=str)
     # drivers publish the calibration beside the image
     camera_info = given["camera_info"] or camera_info_topic(given["image"])
-    shipped = PathJoinSubstitution([CONFIG, "fastdds.xml"]).perform(context)
     node = Node(
         package="smotracker_ros",
         executable="tracker_node",
@@ -103,7 +83,7 @@ def make_node(context: LaunchContext) -> list[Action]:
         output="screen",
         sigterm_timeout=PATIENCE,
         sigkill_timeout=PATIENCE,
-        additional_env=profile_environment(context, given["fastdds_profile"], shipped),
+        additional_env=profile_environment(context, given["fastdds_profile"]),
         # The node starts itself again faster than launch could, with its libraries loaded.
         arguments=["--respawn", given["respawn"], "--respawn-limit", str(limit)],
         respawn=given["respawn"] == "true",

@@ -14,8 +14,9 @@ from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import Detector
+from smotracker_ros.models.exports import RUNTIMES
 from smotracker_ros.models.hardware import HardwareError, choose_device, choose_precision
-from smotracker_ros.models.weight_files import check_trust, find_weights
+from smotracker_ros.models.weight_files import ANYWHERE, check_trust, find_weights
 from smotracker_ros.tracking.tracker import SmoTracker
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _logger = logging.getLogger(__name__)
 _FIRST_FRAME: Mapping[str, Any] = {
     "prompts": "first_frame",
     "confirm_probability": 0.0,
-    "lost_probability": 0.0,
     "masklet_seconds": 0.0,
 }
 # Thresholds as published; its confidence is not that of a detector that was trained for the targets
@@ -73,7 +73,7 @@ def build_detector(settings: TrackerSettings) -> Detector:
 
     detector = _load_detector(settings)
     if settings.slice_size:
-        return SlicedDetector(detector, settings.slice_size, settings.slice_overlap)
+        return SlicedDetector(detector, settings.slice_size)
     return detector
 
 
@@ -91,28 +91,27 @@ def _load_detector(settings: TrackerSettings) -> Detector:
 
     device = choose_device(settings.device)
     if settings.detector == "grounding_dino":
-        if settings.detector_weights:
-            _logger.warning("detector_weights is not used: the detector is grounding_dino, not yolo")
-        from smotracker_ros.detection.grounding_dino import GroundingDinoDetector
+        from smotracker_ros.detection.grounding_dino import DEFAULT_MODEL, GroundingDinoDetector
 
         return GroundingDinoDetector(
-            settings.grounding_dino_weights,
+            settings.detector_weights or DEFAULT_MODEL,
             settings.prompt,
-            settings.text_threshold,
-            settings.offline,
-            device,
-            choose_precision(settings.precision, device),
+            offline=settings.offline,
+            device=device,
+            precision=choose_precision(settings.precision, device),
         )
     weights = find_weights(settings.detector_weights)
     if weights is None or weights.suffix != ".onnx":
-        folders = [Path(folder).expanduser() for folder in settings.trusted_weights.split(":") if folder]
+        anywhere = settings.trusted_weights == ANYWHERE
+        names = [] if anywhere else settings.trusted_weights.split(":")
+        folders = [Path(folder).expanduser() for folder in names if folder]
         for folder in folders:
             if not folder.is_dir():
                 _logger.warning("trusted_weights names %s, which is no folder", folder)
-        check_trust(weights, folders, settings.trust_detector_weights)
+        check_trust(weights, folders, anywhere)
     from smotracker_ros.detection.yolo import YoloDetector
 
-    return YoloDetector(weights, device, settings.runtime)
+    return YoloDetector(weights, device, settings.runtime if settings.runtime in RUNTIMES else "torch")
 
 
 def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
@@ -136,8 +135,8 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
         # the first pass takes seconds, which a live stream would feel as lag
         detector.detect(Frame(_blank(), 0), image_size=settings.detector_image_size)
     network = build_network(settings)
-    propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode, settings.window_factor)
-    if settings.compile or network.device.type != "cpu":
+    propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode)
+    if settings.runtime == "torch_compile" or network.device.type != "cpu":
         _warm_up(propagator)
     return SmoTracker(detector, propagator, settings)
 
@@ -158,12 +157,12 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
     network = load_network(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
     parameters = sum(parameter.numel() for parameter in network.model.parameters())
     precision = choose_precision(settings.precision, device, parameters)
-    if settings.runtime != "torch":
+    if settings.runtime in RUNTIMES:
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
         network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
     network.compute_in(precision)
-    if settings.runtime == "torch" and settings.compile:
+    if settings.runtime == "torch_compile":
         network.model.image_encoder.compile()
     elif can_accelerate(network.device, network.precision):
         network.readers = accelerate(network.model)

@@ -1,7 +1,6 @@
 """Presets: what each does with targets of the first frame, and with those that come later."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +79,7 @@ def test_warming_up_leaves_no_trace() -> None:
 
     plain = build_tracker(load_settings())
     with torch._dynamo.config.patch(disable=True):
-        warm = build_tracker(load_settings(overrides={"compile": True}))
+        warm = build_tracker(load_settings(overrides={"runtime": "torch_compile"}))
         assert warm.memory_bytes == 0
         for index in range(4):
             expected, found = plain.update(sky(index)), warm.update(sky(index))
@@ -97,12 +96,9 @@ def test_presets_have_allowed_settings_and_an_unknown_one_is_refused() -> None:
         load_settings("sam3")
 
 
-def test_what_is_set_for_nothing_is_said(tiny_grounding_dino: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_set_for_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     embedded = EMBEDDED_FOLDER / "yolov10n_small_targets.pt"
-    overrides = {"grounding_dino_weights": str(tiny_grounding_dino), "detector_weights": str(embedded)}
-    build_detector(load_settings("g-smotracker", overrides))
     build_detector(load_settings(overrides={"detector_weights": str(embedded), "trusted_weights": "/nowhere"}))
     assert [record.getMessage() for record in caplog.records if record.name == "smotracker_ros.presets"] == [
-        "detector_weights is not used: the detector is grounding_dino, not yolo",
         "trusted_weights names /nowhere, which is no folder",
     ]

@@ -6,16 +6,19 @@ With `--check` it only compares.
 from __future__ import annotations
 
 import ast
+import dataclasses
+import itertools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.presets import PRESETS, load_settings
 from smotracker_ros.ros import bag_player, recorder
+from smotracker_ros.ros.launch_arguments import SHARED
 from smotracker_ros.ros.node_parameters import GIVEN_AT_START, NodeParameter
 from smotracker_ros.ros.parameters import PARAMETERS, setting_parameters
 
-PACKAGE = "smotracker_ros"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 
 HEAD = """# Parameters and launch arguments
@@ -51,13 +54,24 @@ def _table(parameters: Iterable[NodeParameter], live: bool) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _launch_row(name: str, default: str, description: str, choices: Iterable[str]) -> str:
+    named = ", ".join(filter(None, choices))
+    return f"| `{name}` | {default} | {description}" + (f" One of {named}." if named else "") + " |"
+
+
 def _launch_table(file: Path) -> str:
     """Arguments of a launch file, read from its text: ROS's launch need not be installed."""
     rows = ["| argument | default | meaning |", "|---|---|---|"]
     for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not (
-            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"
-        ):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            continue
+        if call.func.id == "shared_argument":
+            name, *own = map(ast.literal_eval, call.args)
+            shared = SHARED[name]
+            rows.append(
+                _launch_row(name, _value(shared.default), own[0] if own else shared.description, shared.choices)
+            )
+        if call.func.id != "DeclareLaunchArgument":
             continue
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         default = given.get("default_value")
@@ -66,22 +80,19 @@ def _launch_table(file: Path) -> str:
         elif isinstance(default, ast.Constant) and isinstance(default.value, str):
             shown = _value(default.value)
         else:
-            # a path in the package's share folder, or a name that is made up at the start
-            texts = [
-                node.value for node in ast.walk(default) if isinstance(node, ast.Constant) and node.value != PACKAGE
-            ]
-            shown = "`" + "/".join(map(str, texts)) + "`" + (" (anonymous)" if "AnonName" in ast.dump(default) else "")
-        choices = [item for item in ast.literal_eval(given["choices"]) if item] if "choices" in given else []
-        meaning = ast.literal_eval(given["description"]) + (f" One of {', '.join(choices)}." if choices else "")
-        rows.append(f"| `{ast.literal_eval(call.args[0])}` | {shown} | {meaning} |")
+            raise ValueError(f"{file.name}: the default of {ast.literal_eval(call.args[0])} is no plain text")
+        choices = ast.literal_eval(given["choices"]) if "choices" in given else ()
+        rows.append(_launch_row(ast.literal_eval(call.args[0]), shown, ast.literal_eval(given["description"]), choices))
     return "\n".join(rows) + "\n"
 
 
 def page() -> str:
     """The whole page."""
+    parameters = {parameter.name: parameter for parameter in setting_parameters(load_settings())}
     parts = [HEAD, "## The node `tracker_node`\n", _table(PARAMETERS, live=True)]
     parts += ["## The tracker's settings\nDefaults are those of the preset `y-smotracker`.\n"]
-    parts += [_table(setting_parameters(load_settings()), live=True)]
+    for group, settings in itertools.groupby(dataclasses.fields(TrackerSettings), lambda one: one.metadata["group"]):
+        parts += [f"### {group}\n", _table((parameters[setting.name] for setting in settings), live=True)]
     parts += ["## Presets\nWhat each preset changes:\n"]
     rows = ["| preset | settings |", "|---|---|"]
     for name, changes in PRESETS.items():

@@ -46,6 +46,13 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes side by side, with 
 Dask = Annotated[
     str, typer.Option(help="Address of a Dask scheduler whose workers compute in place of processes on this machine.")
 ]
+GroundingDino = Annotated[
+    str,
+    typer.Option(
+        "--grounding-dino-weights",
+        help="Folder or hub name for presets with Grounding DINO, in place of `detector_weights`; empty: the default.",
+    ),
+]
 ClassAware = Annotated[bool, typer.Option(help="Boxes of different classes never match.")]
 
 _logger = logging.getLogger(__name__)
@@ -91,9 +98,10 @@ def evaluate(
     workers: Workers = 1,
     dask: Dask = "",
     class_aware: ClassAware = False,
+    grounding_dino: GroundingDino = "",
 ) -> None:
     """Track a data set with one tracker and score it."""
-    plan = Plan(output, cache or default_cache(), _overrides(settings), {}, class_aware)
+    plan = Plan(output, cache or default_cache(), _overrides(settings), {}, class_aware, grounding_dino)
     chosen = read_dataset(data, layout, _split(sequences))
     with _engine(dask):
         run_comparison(plan, tracker_names(tracker), chosen, data, -1 if dask else workers)
@@ -115,10 +123,11 @@ def compare(
     workers: Workers = 1,
     dask: Dask = "",
     class_aware: ClassAware = False,
+    grounding_dino: GroundingDino = "",
 ) -> None:
     """Track a data set with several trackers on the same detections, and compare them in tables and a report."""
     names, arguments = with_tuned(tracker_names(trackers), _read_tuned(tuned) if tuned else {})
-    plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware)
+    plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware, grounding_dino)
     chosen = read_dataset(data, layout, _split(sequences))
     with _engine(dask):
         run_comparison(plan, names, chosen, data, -1 if dask else workers)
@@ -232,7 +241,11 @@ def run_comparison(
     metrics: dict[str, Any] = {
         "trackers": track_all(plan, names, sequences, workers),
         "dataset": data.resolve().name,
-        "settings": {"overrides": dict(plan.overrides), "peers": dict(plan.arguments)},
+        "settings": {
+            "overrides": dict(plan.overrides),
+            "grounding_dino_weights": plan.grounding_dino_weights,
+            "peers": dict(plan.arguments),
+        },
     }
     with pending_path(plan.output / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=1))

@@ -48,12 +48,11 @@ def reproduce(
     named = {
         "detector_weights": detector_weights,
         "masklet_weights": masklet_weights,
-        "grounding_dino_weights": grounding_dino_weights,
         "prompt": prompt,
     }
     overrides = {key: value for key, value in named.items() if value}
     overrides |= parse_overrides(override)
-    plan = Plan(output, cache or default_cache(), overrides)
+    plan = Plan(output, cache or default_cache(), overrides, grounding_dino_weights=grounding_dino_weights)
     run_comparison(plan, names, read_dataset(data, table), data, workers)
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     text = reproduction_table(metrics["trackers"], published)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from smotracker_ros.core.settings import WINDOW_FACTOR
+from smotracker_ros.masklets.windows import WINDOW_FACTOR
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded models.")
 evaluation_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure detector or masklet weights.")

@@ -81,6 +81,17 @@ def box_centers(boxes: npt.ArrayLike) -> FloatArray:
     return np.asarray((array[:, :2] + array[:, 2:]) / 2, dtype=np.float32)
 
 
+def scaled_boxes(boxes: FloatArray, factor: float) -> FloatArray:
+    """Boxes with so many times their width and height about the same centres, of the same shape, float32.
+
+    Args:
+        boxes: float32 (N, 4) or (4,), xyxy.
+        factor: of the sides, > 0; 1 leaves the boxes as they are to the bit.
+    """
+    grown = (factor - 1) / 2 * (boxes[..., 2:] - boxes[..., :2])
+    return np.concatenate([boxes[..., :2] - grown, boxes[..., 2:] + grown], axis=-1).astype(np.float32)
+
+
 def box_sizes(boxes: npt.ArrayLike) -> FloatArray:
     """Widths and heights in pixels, float32 (N, 2)."""
     array = as_boxes(boxes)

@@ -18,9 +18,6 @@ from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.models.weight_files import locate_weights
 
-WINDOW_FACTOR = 4.0
-"""Side of a window as a multiple of the target's longer side."""
-
 # Grounding DINO reads 256 tokens, and none is shorter than a character
 _LONGEST_PROMPT = 240
 
@@ -30,11 +27,21 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
+# Headings under which users find the settings
+_DETECTOR = "What the detector is"
+_CLIPS = "When the detector runs"
+_MASKLETS = "How SAM2 follows targets"
+_TARGETS = "Which targets there are, and for how long"
+_RESULTS = "What is reported"
+_MACHINE = "What computes"
+
+
 class SettingsError(ValueError):
     """A setting with an unknown name, a wrong type or a value out of range."""
 
 
 def _setting(
+    group: str,
     default: Any,
     description: str,
     *,
@@ -48,6 +55,7 @@ def _setting(
     """A dataclass field with what a user needs to know.
 
     Args:
+        group: heading under which users find it.
         default: of the setting's type.
         description: for users.
         minimum: least number allowed.
@@ -58,6 +66,7 @@ def _setting(
         dynamic: may change while the tracker runs.
     """
     metadata = {
+        "group": group,
         "description": description,
         "minimum": minimum,
         "maximum": maximum,
@@ -71,57 +80,43 @@ def _setting(
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """Everything that a preset fixes. Each field's metadata holds description, minimum, maximum, choices, dynamic."""
+    """Everything that a preset fixes; whatever is here is worth turning for some user.
+
+    Each field's metadata holds group, description, minimum, maximum, multiple, least, choices, dynamic.
+    """
 
     detector: str = _setting(
+        _DETECTOR,
         "yolo",
         "Kind of detector: a YOLO of ultralytics, or Grounding DINO, which finds what `prompt` names.",
         choices=("yolo", "grounding_dino"),
         dynamic=False,
     )
     prompt: str = _setting(
+        _DETECTOR,
         "drone . bird . airplane . helicopter .",
         "What Grounding DINO looks for: phrases, each ended by a full stop; they become the classes.",
     )
-    text_threshold: float = _setting(
-        0.25, "Probability from which a word speaks for its phrase of the prompt.", minimum=0.0, maximum=1.0
+    detector_weights: str = _setting(
+        _DETECTOR,
+        "",
+        "yolo: a detector of ultralytics (YOLO, YOLO-World, RT-DETR), .pt or its ONNX export; empty: the embedded "
+        "YOLOv10n. grounding_dino: a folder in transformers' format, or a name on the Hugging Face hub; empty: "
+        "IDEA-Research/grounding-dino-tiny.",
+        dynamic=False,
     )
-    grounding_dino_weights: str = _setting(
-        "IDEA-Research/grounding-dino-tiny",
-        "Grounding DINO in transformers' format: a local folder, or a name on the Hugging Face hub.",
+    trusted_weights: str = _setting(
+        _DETECTOR,
+        "",
+        "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
+        "of `smotracker weights fetch`; `anywhere`: from any folder. Loading a pickle runs the code that is in it.",
         dynamic=False,
     )
     offline: bool = _setting(
-        True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
-    )
-    detector_weights: str = _setting(
-        "",
-        "Detector of ultralytics (YOLO, YOLO-World, RT-DETR): .pt, or its ONNX export; empty: the embedded YOLOv10n.",
-        dynamic=False,
-    )
-    slice_size: int = _setting(
-        0,
-        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
-        minimum=0,
-        maximum=4096,
-        least=32,
-        dynamic=False,
-    )
-    slice_overlap: float = _setting(
-        0.2, "Share of a slice that its neighbour shows, too.", minimum=0.0, maximum=0.9, dynamic=False
-    )
-    trusted_weights: str = _setting(
-        "",
-        "Folders, separated by ':', whose pickled detector weights may be loaded, besides the package's own and that "
-        "of `smotracker weights fetch`.",
-        dynamic=False,
-    )
-    trust_detector_weights: bool = _setting(
-        False,
-        "Load pickled detector weights from any folder; loading a pickle runs the code that is in it.",
-        dynamic=False,
+        _DETECTOR, True, "Take models with a hub name from the local cache only; false: download them.", dynamic=False
     )
     detector_image_size: int = _setting(
+        _DETECTOR,
         0,
         "Longer side in pixels, 32 or more, at which the detector sees a frame; 0: the model's choice, 640 to 1280 for "
         "the embedded one, at most 640 for others.",
@@ -129,13 +124,48 @@ class TrackerSettings:
         maximum=4096,
         least=32,
     )
-    detector_confidence: float = _setting(
-        0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    slice_size: int = _setting(
+        _DETECTOR,
+        0,
+        "Side in pixels, 32 or more, of the slices of a large frame that the detector sees one by one; 0: none.",
+        minimum=0,
+        maximum=4096,
+        least=32,
+        dynamic=False,
     )
+    detector_confidence: float = _setting(
+        _DETECTOR, 0.1, "Detections below this confidence are ignored everywhere.", minimum=0.0, maximum=1.0
+    )
+
+    clip_seconds: float = _setting(
+        _CLIPS,
+        0.4,
+        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    adaptive_clips: bool = _setting(
+        _CLIPS, True, "Run the detector earlier when a masklet is uncertain or none is alive."
+    )
+    max_detector_share: float = _setting(
+        _CLIPS,
+        1.0,
+        "Most detector passes per frame in the long run; clips become longer where it is used up.",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    prompts: str = _setting(
+        _CLIPS,
+        "every_clip",
+        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
+        choices=("every_clip", "first_frame"),
+    )
+
     masklet_weights: str = _setting(
-        "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
+        _MASKLETS, "", "SAM2 or SAM2.1 checkpoint (.pt); empty: the embedded nano SAM2.", dynamic=False
     )
     masklet_image_size: int = _setting(
+        _MASKLETS,
         0,
         "Side in pixels, a multiple of 32, of what SAM2 sees; 0: nano's own; for official checkpoints 256 on a CPU and "
         "512 on a GPU.",
@@ -145,14 +175,13 @@ class TrackerSettings:
         dynamic=False,
     )
     masklet_mode: str = _setting(
+        _MASKLETS,
         "auto",
         "What SAM2 looks at: a window round each target, the whole frame, or by target size and cost.",
         choices=("auto", "windows", "whole_frame"),
     )
-    window_factor: float = _setting(
-        WINDOW_FACTOR, "Side of a window as a multiple of the target's longer side.", minimum=1.5, maximum=16.0
-    )
     masklet_seconds: float = _setting(
+        _MASKLETS,
         0.1,
         "SAM2 looks at a calm, lonely target once in so many seconds, at a doubtful one sooner, at one that has long "
         "waited to be CONFIRMED later; between, its mask follows its picture. 0: in every frame.",
@@ -160,105 +189,99 @@ class TrackerSettings:
         maximum=1.0,
     )
     memory_policy: str = _setting(
+        _MASKLETS,
         "motion_aware",
         "Which frames enter a masklet's memory: every one, or only those whose scores and motion agree; "
         "distractor_aware also keeps frames on which the target was told apart from something similar.",
         choices=("fifo", "motion_aware", "distractor_aware"),
     )
     mask_choice: str = _setting(
+        _MASKLETS,
         "network",
         "Which of the masks that SAM2 offers is taken: the one that it rates highest, or SAMURAI's choice, in which a "
         "Kalman filter has a say.",
         choices=("network", "motion_aware"),
     )
-    prompts: str = _setting(
-        "every_clip",
-        "When detections start and correct masklets: at every clip, or on the first frame with detections alone.",
-        choices=("every_clip", "first_frame"),
-    )
-    device: str = _setting("auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
-    precision: str = _setting(
-        "auto",
-        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        dynamic=False,
-    )
-    compile: bool = _setting(
-        False,
-        "Compile SAM2's image encoder with torch.compile, which takes minutes before tracking begins (runtime torch).",
-        dynamic=False,
-    )
-    runtime: str = _setting(
-        "torch",
-        "What computes the YOLO detector and SAM2's image encoder; onnxruntime and openvino need exports, made once.",
-        choices=("torch", "onnxruntime", "openvino"),
-        dynamic=False,
-    )
-    clip_seconds: float = _setting(
-        0.4,
-        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
-        minimum=0.0,
-        maximum=60.0,
-    )
-    adaptive_clips: bool = _setting(True, "Run the detector earlier when a masklet is uncertain or none is alive.")
-    max_detector_share: float = _setting(
-        1.0,
-        "Most detector passes per frame in the long run; clips become longer where it is used up.",
-        minimum=0.001,
-        maximum=1.0,
-    )
+
     birth_confidence: float = _setting(
+        _TARGETS,
         0.2,
         "An unmatched detection starts a masklet from this confidence on.",
         minimum=0.0,
         maximum=1.0,
     )
     confirm_probability: float = _setting(
+        _TARGETS,
         0.6,
-        "A masklet is CONFIRMED, and reported, once it is a target with this probability; 0: at once.",
+        "A masklet is CONFIRMED, and reported, once it is a target with this probability, and LOST below half of it; "
+        "0: CONFIRMED at once, and never LOST by that.",
         minimum=0.0,
         maximum=1.0,
     )
     existence_weights: str = _setting(
+        _TARGETS,
         "",
         "Weights of the evidence for and against targets, as `smotracker train existence` writes them; empty: those "
         "shipped.",
         dynamic=False,
     )
-    lost_probability: float = _setting(
-        0.3,
-        "A CONFIRMED masklet that is a target with less than this probability becomes LOST; 0: never by that.",
-        minimum=0.0,
-        maximum=1.0,
-    )
     lost_seconds: float = _setting(
-        5.0, "A LOST masklet keeps its memory, and may be found again, for this long.", minimum=0.0, maximum=600.0
+        _TARGETS,
+        5.0,
+        "A LOST masklet keeps its memory, and may be found again, for this long.",
+        minimum=0.0,
+        maximum=600.0,
     )
     max_live_tracks: int = _setting(
-        64, "Masklets propagated at once; further detections start none.", minimum=1, maximum=1024
+        _TARGETS,
+        64,
+        "Masklets propagated at once, beyond which detections start none; as many LOST ones are kept, and the longest "
+        "lost go first.",
+        minimum=1,
+        maximum=1024,
     )
-    max_lost_tracks: int = _setting(64, "LOST masklets kept; the oldest go first.", minimum=0, maximum=4096)
+    ignore_mask: str = _setting(
+        _TARGETS,
+        "",
+        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
+    )
+
     reported_score: str = _setting(
+        _RESULTS,
         "confidence",
         "What a track's score is: the mean confidence of its detections, or the probability of it being a target.",
         choices=("confidence", "probability"),
     )
-    score_offset: float = _setting(
-        0.0,
-        "Reported scores are expit(score_offset + score_slope * logit(confidence)): probabilities of a target, if the "
-        "numbers are the curve's that `smotracker evaluate-model detector` prints; 0 and 1: confidences.",
-        minimum=-20.0,
-        maximum=20.0,
-    )
-    score_slope: float = _setting(1.0, "See score_offset.", minimum=0.0, maximum=20.0)
-    ignore_mask: str = _setting(
-        "",
-        "Places of the image in which nothing starts or feeds a track: a PNG (white is ignored), or polygons in YAML.",
-    )
     box_convention: str = _setting(
+        _RESULTS,
         "detector",
         "Reported boxes: as loose as the detector's, or tight round the mask.",
         choices=("detector", "mask"),
+    )
+    box_margin: float = _setting(
+        _RESULTS,
+        0.0,
+        "Reported boxes are scaled about their centre by 1 + box_margin, for labels that are looser (or tighter: below "
+        "0) than the visible target; tracking does not change.",
+        minimum=-0.4,
+        maximum=4.0,
+    )
+
+    device: str = _setting(_MACHINE, "auto", "torch device: auto, cpu, cuda or cuda:N.", dynamic=False)
+    precision: str = _setting(
+        _MACHINE,
+        "auto",
+        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        dynamic=False,
+    )
+    runtime: str = _setting(
+        _MACHINE,
+        "torch",
+        "What computes the YOLO detector and SAM2's image encoder. torch_compile: torch, with an encoder that takes "
+        "minutes to compile before tracking begins; onnxruntime and openvino need exports, made once.",
+        choices=("torch", "torch_compile", "onnxruntime", "openvino"),
+        dynamic=False,
     )
 
     def __post_init__(self) -> None:
@@ -277,8 +300,6 @@ class TrackerSettings:
             )
         if not _DEVICE.fullmatch(self.device):
             raise SettingsError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
-        if self.compile and self.runtime != "torch":
-            raise SettingsError(f"compile is for runtime torch, not {self.runtime}; change one of the two")
 
     def replace(self, overrides: Mapping[str, Any]) -> TrackerSettings:
         """A copy with some settings changed. Files that it names for the first time must exist.
@@ -292,29 +313,38 @@ class TrackerSettings:
             meant = about_unknown(unknown[0], names, f"; there are: {', '.join(sorted(names))}")
             raise SettingsError(f"unknown setting {', '.join(unknown)}{meant}")
         changed = dataclasses.replace(self, **dict(overrides))
-        for name in overrides:
-            if getattr(changed, name) != getattr(self, name):
-                _check_file(name, getattr(changed, name))
+        different = {name for name in overrides if getattr(changed, name) != getattr(self, name)}
+        if "detector" in different:
+            different.add("detector_weights")  # what one kind can load is nothing for the other
+        for name in different:
+            changed._check_file(name)
         return changed
 
+    def _check_file(self, name: str) -> None:
+        """Refuse a setting that names a file or folder which does not exist.
 
-def _check_file(name: str, value: Any) -> None:
-    """Refuse a setting that names a file or folder which does not exist.
-
-    Raises:
-        SettingsError: naming the setting and the file.
-    """
-    if name in ("detector_weights", "masklet_weights") and value:
-        path = locate_weights(value)
-        if not path.exists():
-            raise SettingsError(
-                f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` that "
-                "has been fetched, or leave the setting empty"
-            )
-    if name == "existence_weights" and value and not Path(value).expanduser().is_file():
-        raise SettingsError(f"{name}: {value}: no such file; `smotracker train existence` writes one")
-    if name == "grounding_dino_weights" and not (value and Path(value).is_dir()) and not _HUB_NAME.fullmatch(value):
-        raise SettingsError(f"{name} must be an existing folder or a name on the Hugging Face hub, not {value!r}")
+        Raises:
+            SettingsError: naming the setting and the file.
+        """
+        value = getattr(self, name)
+        if not value:
+            return
+        if name == "detector_weights" and self.detector == "grounding_dino":
+            path = Path(value).expanduser()
+            if not path.is_dir() and (path.exists() or not _HUB_NAME.fullmatch(value)):
+                raise SettingsError(
+                    f"{name} of grounding_dino must be an existing folder or a name on the Hugging Face hub, not "
+                    f"{value!r}"
+                )
+        elif name in ("detector_weights", "masklet_weights"):
+            path = locate_weights(value)
+            if not path.exists():
+                raise SettingsError(
+                    f"{name}: {path}: no such weight file; give an existing one, a name of `smotracker weights list` "
+                    "that has been fetched, or leave the setting empty"
+                )
+        elif name == "existence_weights" and not Path(value).expanduser().is_file():
+            raise SettingsError(f"{name}: {value}: no such file; `smotracker train existence` writes one")
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:

@@ -8,7 +8,6 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
 
 from smotracker_ros.core.geometry import FloatArray, MaskPatch
 
@@ -29,9 +28,8 @@ class Track:
     Attributes:
         id: positive, never reused by the same tracker.
         state: see :class:`TrackState`. LOST tracks carry their last box moved on by camera and target motion.
-        box: float32 (4,), xyxy in pixels of the source image, in the tracker's box convention.
-        score: confidence in [0, 1], a calibrated one (`score_offset` of the settings), or the probability
-            (`reported_score`).
+        box: float32 (4,), xyxy in pixels of the source image, in the tracker's box convention, scaled by `box_margin`.
+        score: confidence in [0, 1], or the probability (`reported_score` of the settings).
         class_id: class number of the detector.
         class_name: class name of the detector.
         mask: pixels of the object; None where the object is not seen in this frame.
@@ -97,16 +95,3 @@ def label_image(tracks: Tracks) -> npt.NDArray[np.uint16]:
         if track.mask is not None:
             track.mask.paint(image, (track.id - 1) % 65535 + 1)
     return image
-
-
-def score_probability(score: float, offset: float, slope: float) -> float:
-    """Probability of a target behind a score, by Platt's curve: expit(offset + slope * logit(score)).
-
-    Args:
-        score: confidence in [0, 1].
-        offset: of the curve; 0 with a slope of 1 leaves scores as they are.
-        slope: of the curve.
-    """
-    if (offset, slope) == (0.0, 1.0):
-        return score
-    return float(expit(offset + slope * logit(np.clip(score, 1e-6, 1 - 1e-6))))

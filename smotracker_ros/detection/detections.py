@@ -78,12 +78,11 @@ class Detector(Protocol):
 class PromptedDetector(Protocol):
     """A detector that finds what a text names."""
 
-    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+    def set_prompt(self, prompt: str) -> None:
         """Look for something else from the next frame on.
 
         Args:
             prompt: phrases, each ended by a full stop.
-            text_threshold: probability from which a word of a phrase speaks for it.
         """
 
 

@@ -19,6 +19,11 @@ from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.detection.detections import Detections, DetectorError
 
+DEFAULT_MODEL = "IDEA-Research/grounding-dino-tiny"
+"""Name on the hub of the model of the published G-SMOTracker."""
+TEXT_THRESHOLD = 0.25
+"""Probability from which a word speaks for its phrase, as published."""
+
 # Queries overlap where phrases do: two on one target are one target
 _DUPLICATE_IOU = 0.5
 _FILES = ("*.json", "*.txt", "*.safetensors")
@@ -47,7 +52,7 @@ class GroundingDinoDetector:
         self,
         source: str,
         prompt: str,
-        text_threshold: float = 0.25,
+        text_threshold: float = TEXT_THRESHOLD,
         offline: bool = True,
         device: str = "cpu",
         precision: torch.dtype = torch.float32,
@@ -85,7 +90,7 @@ class GroundingDinoDetector:
         self._numbers: dict[str, int] = {}
         self._phrases: tuple[str, ...] = ()
         self._text_threshold = text_threshold
-        self.set_prompt(prompt, text_threshold)
+        self.set_prompt(prompt)
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -97,9 +102,8 @@ class GroundingDinoDetector:
         """Name of the model and checksum of its weights."""
         return self._name
 
-    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+    def set_prompt(self, prompt: str) -> None:
         """Look for something else from the next frame on; see :class:`smotracker_ros.detection.PromptedDetector`."""
-        self._text_threshold = text_threshold
         phrases = prompt_phrases(prompt)
         if phrases == self._phrases:
             return
@@ -150,11 +154,12 @@ def _find_model(source: str, offline: bool) -> Path:
     Raises:
         DetectorError: if there is none.
     """
-    if Path(source).is_dir():
-        return Path(source)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
     if not source or Path(source).is_absolute() or source.startswith(".") or source.count("/") != 1:
         raise DetectorError(
-            f"{source!r} is neither a folder nor a name on the Hugging Face hub; set grounding_dino_weights to a "
+            f"{source!r} is neither a folder nor a name on the Hugging Face hub; set detector_weights to a "
             "folder with Grounding DINO in transformers' format"
         )
     from huggingface_hub import snapshot_download
@@ -163,7 +168,7 @@ def _find_model(source: str, offline: bool) -> Path:
         return Path(snapshot_download(source, local_files_only=offline, allow_patterns=list(_FILES)))
     except Exception as error:  # the hub's client has a dozen kinds of errors, and requests' on top
         if offline:
-            remedy = "set offline=false to download it, or grounding_dino_weights to a folder that holds it"
+            remedy = "set offline=false to download it, or detector_weights to a folder that holds it"
         else:
             remedy = f"{(str(error).splitlines() or [type(error).__name__])[0][:160]}; HF_HUB_OFFLINE must not be set"
         raise DetectorError(f"Grounding DINO's weights {source} are not on this machine; {remedy}") from error

@@ -17,6 +17,9 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, pairwise_overlap
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
 
+OVERLAP = 0.2
+"""Share of a slice that its neighbour shows, too: it should exceed the size of the targets, which are small."""
+
 # A box that ends within so many pixels of a slice's inner edge may go on beyond it
 _EDGE = 2.0
 # Boxes of two views are one object if the smaller lies on the larger with this share
@@ -34,7 +37,7 @@ class SlicedDetector:
         overlap: share of a slice that the next one shows too, in [0, 0.9]; it should exceed the size of the targets.
     """
 
-    def __init__(self, detector: Detector, size: int, overlap: float) -> None:
+    def __init__(self, detector: Detector, size: int, overlap: float = OVERLAP) -> None:
         self._detector = detector
         self._size = size
         self._overlap = overlap
@@ -54,10 +57,10 @@ class SlicedDetector:
         """As the detector that looks at the slices."""
         return self._detector.motion_seconds if isinstance(self._detector, MotionDetector) else ()
 
-    def set_prompt(self, prompt: str, text_threshold: float) -> None:
+    def set_prompt(self, prompt: str) -> None:
         """Tell the detector of a new prompt, if it takes one."""
         if isinstance(self._detector, PromptedDetector):
-            self._detector.set_prompt(prompt, text_threshold)
+            self._detector.set_prompt(prompt)
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`.

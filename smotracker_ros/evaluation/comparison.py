@@ -70,6 +70,8 @@ class Plan:
         overrides: settings of this project's trackers that differ from their presets.
         arguments: arguments of peers that differ from their defaults, by row.
         class_aware: boxes of different classes never match.
+        grounding_dino_weights: `detector_weights` of presets with Grounding DINO; empty: the default. Those of
+            `overrides` are the YOLO's that all others share.
         variant: what else the tracks depend on, such as a part of the tracker that a script has replaced.
     """
 
@@ -78,7 +80,29 @@ class Plan:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     class_aware: bool = False
+    grounding_dino_weights: str = ""
     variant: str = ""
+
+    def overrides_of(self, name: str) -> dict[str, Any]:
+        """What differs from the preset in the settings of a row.
+
+        Args:
+            name: of a preset, or of a peer, which gets the detections of y-smotracker.
+        """
+        overrides = dict(self.overrides)
+        if PRESETS.get(name, {}).get("detector") == "grounding_dino" and "detector" not in overrides:
+            overrides.pop("detector_weights", None)
+            if self.grounding_dino_weights:
+                overrides["detector_weights"] = self.grounding_dino_weights
+        return overrides
+
+    def settings_of(self, name: str) -> TrackerSettings:
+        """Settings of a row.
+
+        Raises:
+            SettingsError: if an override is not allowed.
+        """
+        return load_settings(name if name in PRESETS else "y-smotracker", self.overrides_of(name))
 
 
 @dataclass(frozen=True)
@@ -144,9 +168,9 @@ def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
 
 
 @functools.lru_cache(maxsize=1)
-def _appearances(network: MaskletNetwork, mode: str, window_factor: float, video: str) -> SharedAppearance:
+def _appearances(network: MaskletNetwork, mode: str, video: str) -> SharedAppearance:
     """Of one video: all trackers go over a sequence before the next one's turn comes."""
-    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode, window_factor))
+    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode))
 
 
 def prepare_detections(
@@ -253,13 +277,13 @@ def _tracks(plan: Plan, name: str, sequence: EvaluationSequence) -> TrackRows:
 
 def _note(plan: Plan, name: str) -> str:
     if name in PRESETS:
-        return ", ".join(f"{key}={value}" for key, value in plan.overrides.items())
+        return ", ".join(f"{key}={value}" for key, value in plan.overrides_of(name).items())
     arguments = ", ".join(f"{key}={value}" for key, value in plan.arguments.get(name, {}).items())
     return "; ".join(part for part in (PEERS[name.removesuffix(TUNED)].note, arguments) if part)
 
 
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
-    settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
+    settings = plan.settings_of(name)
     detector = _detector(settings)
     network = _network(settings.masklet_weights, settings.masklet_image_size, choose_device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
@@ -273,7 +297,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
         _variant(settings),
         settings.detector_image_size,
         network.checksum,
-        [settings.masklet_mode, settings.masklet_image_size, settings.window_factor],
+        [settings.masklet_mode, settings.masklet_image_size],
         content_checksum(sequence.video),
         sequence.length,
         sequence.cuts,
@@ -294,7 +318,7 @@ _PEERS_CODE = (
 
 def _variant(settings: TrackerSettings) -> str:
     """What detections depend on besides the detector's weights."""
-    return f"{settings.prompt}, {settings.text_threshold}" if settings.detector == "grounding_dino" else ""
+    return settings.prompt if settings.detector == "grounding_dino" else ""
 
 
 def _boxmot_version() -> str:
@@ -335,7 +359,7 @@ class _LiveDetector:
 
 
 def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
-    settings = load_settings(name if name in PRESETS else "y-smotracker", plan.overrides)
+    settings = plan.settings_of(name)
     device = choose_device(settings.device)
     real = _detector(settings)
     network = _network(settings.masklet_weights, settings.masklet_image_size, device)
@@ -347,7 +371,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
         detector, seconds_per_pass = _LiveDetector(real), 0.0
-    appearances = _appearances(network, settings.masklet_mode, settings.window_factor, content_checksum(sequence.video))
+    appearances = _appearances(network, settings.masklet_mode, content_checksum(sequence.video))
     saved = appearances.saved_seconds
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))

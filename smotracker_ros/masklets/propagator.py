@@ -18,13 +18,13 @@ from torch import Tensor
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers
-from smotracker_ros.core.settings import WINDOW_FACTOR
 from smotracker_ros.masklets.anchors import AnchorRule
 from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object, other_boxes
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
 from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
 from smotracker_ros.masklets.views import Views
 from smotracker_ros.masklets.windows import (
+    WINDOW_FACTOR,
     Window,
     paste,
     prefers_whole_frame,

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch
 
+WINDOW_FACTOR = 4.0
+"""Side of a window as a multiple of the target's longer side."""
 MODES = ("auto", "windows", "whole_frame")
 
 # A target of this many input pixels is resolved well enough

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+RUNTIMES = tuple(_PACKAGES)
+"""Runtimes that run exports; the others are torch's."""
 
 _logger = logging.getLogger(__name__)
 

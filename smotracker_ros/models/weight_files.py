@@ -19,6 +19,8 @@ import yaml
 
 EMBEDDED_FOLDER = Path(__file__).resolve().parent / "weights"
 PINS = "pins.json"
+ANYWHERE = "anywhere"
+"""What stands in place of folders if every file is trusted."""
 
 
 class WeightError(RuntimeError):
@@ -183,5 +185,5 @@ def check_trust(path: Path | None, folders: Sequence[Path] = (), trusted: bool =
     if not any(path.resolve().is_relative_to(place.expanduser().resolve()) for place in places):
         raise WeightError(
             f"{path} is a pickle, which can run any code when it is loaded, and lies in no trusted folder. If you "
-            f"trust it, put it into {cache_folder()}, name its folder in trusted_weights, or set trust_detector_weights"
+            f"trust it, put it into {cache_folder()}, or name its folder in trusted_weights (`{ANYWHERE}`: all)"
         )

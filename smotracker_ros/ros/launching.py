@@ -1,4 +1,4 @@
-"""What the launch files share: checks before anything starts, FastDDS's profile, and failures that show in the end.
+"""What the launch files share: arguments, checks before the start, FastDDS's profile, failures that show in the end.
 
 `ros2 launch` returns 0 whatever its processes return. Here a failure is told at once, ends the processes that need each
 other, and makes the launch end with an error. What else is launched goes on meanwhile.
@@ -18,9 +18,12 @@ from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, Opa
 from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
 
 from smotracker_ros.core.names import did_you_mean
 from smotracker_ros.core.parameter_files import ParameterFileError, read_parameter_file
+from smotracker_ros.ros.launch_arguments import SHARED
 from smotracker_ros.ros.respawn_limit import CRASH_CODE, RespawnLimit
 
 PATIENCE = "30"
@@ -54,6 +57,41 @@ def checked(make: Maker) -> OpaqueFunction:
             return [*failure(str(error)), EmitEvent(event=Shutdown(reason=str(error)))]
 
     return OpaqueFunction(function=function)
+
+
+# Arguments -----------------------------------------------------------------------------------------------------------
+
+
+def shipped_file(*parts: str) -> PathJoinSubstitution:
+    """Where a file or folder of the package lies, by the parts of its path in the share folder."""
+    return PathJoinSubstitution([FindPackageShare("smotracker_ros"), *parts])
+
+
+def shared_argument(name: str, description: str = "") -> DeclareLaunchArgument:
+    """One of :data:`smotracker_ros.ros.launch_arguments.SHARED`.
+
+    Args:
+        name: of the argument.
+        description: what it is in this launch file; empty: what it is in most.
+    """
+    shared = SHARED[name]
+    return DeclareLaunchArgument(
+        name,
+        default_value=shipped_file(*shared.default.split("/")) if shared.is_shipped else shared.default,
+        choices=list(shared.choices) or None,
+        description=description or shared.description,
+    )
+
+
+def given_arguments(context: LaunchContext, file: str, arguments: Iterable[DeclareLaunchArgument]) -> dict[str, str]:
+    """Values of a launch file's arguments by name, defaults included; see :func:`check_arguments`.
+
+    Raises:
+        LaunchError: if the command line has others.
+    """
+    declared = list(arguments)
+    check_arguments(context, file, declared)
+    return {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in declared}
 
 
 # Before anything starts ----------------------------------------------------------------------------------------------
@@ -116,18 +154,18 @@ def number(given: Mapping[str, str], name: str) -> float:
     return value
 
 
-def profile_environment(context: LaunchContext, profile: str, shipped: str) -> dict[str, str]:
+def profile_environment(context: LaunchContext, profile: str) -> dict[str, str]:
     """Variables with which a process loads a FastDDS profile, for this process alone.
 
     Args:
         context: of the launch.
-        profile: file that was asked for; empty: the shipped one, unless the environment names the user's own.
-        shipped: file of the package.
+        profile: file that was asked for; empty: the package's, unless the environment names the user's own.
     """
     if not profile and any(context.environment.get(name) for name in (_OLD_PROFILE, _NEW_PROFILE)):
         return {}
     old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    return {_OLD_PROFILE if old else _NEW_PROFILE: profile or shipped}
+    file = profile or shipped_file("config", "fastdds.xml").perform(context)
+    return {_OLD_PROFILE if old else _NEW_PROFILE: file}
 
 
 # Failures ------------------------------------------------------------------------------------------------------------

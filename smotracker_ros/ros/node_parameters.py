@@ -16,7 +16,7 @@ from smotracker_ros.core.parameter_files import parameter_file_arguments, unused
 from smotracker_ros.core.retired_settings import about_unknown
 from smotracker_ros.core.settings import SettingsError
 
-GIVEN_AT_START = ("trusted_weights", "trust_detector_weights")
+GIVEN_AT_START = ("trusted_weights",)
 """What files may run code is for whoever starts the process to say, not for everybody who can set its parameters."""
 
 

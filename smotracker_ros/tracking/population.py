@@ -14,7 +14,7 @@ from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections
 from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.existence import ExistenceModel
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.target import LOST_SHARE, Target
 
 # A masklet out of sight this long, in seconds, is lost
 _UNSEEN_LIMIT = 0.7
@@ -77,7 +77,14 @@ class Population(dict[int, Target]):
         self[target.id] = target
         self.next_id = target.id + 1
 
-    def retire(self, frame: Frame, settings: TrackerSettings, existence: ExistenceModel, clutter: ClutterMap) -> None:
+    def retire(
+        self,
+        frame: Frame,
+        settings: TrackerSettings,
+        existence: ExistenceModel,
+        clutter: ClutterMap,
+        lost_share: float = LOST_SHARE,
+    ) -> None:
         """At the end of a frame: confirm what deserves it, live targets out of sight become lost, lost ones expire.
 
         Args:
@@ -85,9 +92,10 @@ class Population(dict[int, Target]):
             settings: limits; masklets that are left to themselves (`prompts: first_frame`) are never lost.
             existence: says how probable targets are.
             clutter: is told of places that turned out to be clutter.
+            lost_share: of `confirm_probability`, below which CONFIRMED targets are LOST.
         """
         for target in self.values():
-            target.judge(settings, existence, frame.image)
+            target.judge(settings, existence, frame.image, lost_share)
             if target.has_waited:
                 if target.hits > 1:
                     clutter.add(target.box)
@@ -102,7 +110,7 @@ class Population(dict[int, Target]):
                 target.state = TrackState.REMOVED
         lost_targets = [target for target in self.values() if target.state is TrackState.LOST]
         lost_targets.sort(key=lambda target: (target.seconds_unseen, target.id))
-        for target in lost_targets[settings.max_lost_tracks :]:
+        for target in lost_targets[settings.max_live_tracks :]:
             target.state = TrackState.REMOVED
 
     def bury(self) -> list[int]:

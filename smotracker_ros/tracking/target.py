@@ -10,14 +10,17 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from smotracker_ros.core.frames import UInt8Image
-from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes
+from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes, scaled_boxes
 from smotracker_ros.core.settings import TrackerSettings
-from smotracker_ros.core.tracks import Track, TrackState, score_probability
+from smotracker_ros.core.tracks import Track, TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
 from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
+
+LOST_SHARE = 0.5
+"""A CONFIRMED target below this share of `confirm_probability` is LOST: what was sure may be in doubt for a while."""
 
 # The usual size follows within about so many seconds
 _USUAL_SECONDS = 3.0
@@ -327,13 +330,16 @@ class Target:
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 
-    def judge(self, settings: TrackerSettings, model: ExistenceModel, image: UInt8Image) -> None:
+    def judge(
+        self, settings: TrackerSettings, model: ExistenceModel, image: UInt8Image, lost_share: float = LOST_SHARE
+    ) -> None:
         """Say how probable the target is, and change its state by that.
 
         Args:
-            settings: probabilities from and below which it is CONFIRMED and LOST.
+            settings: the probability from which it is CONFIRMED.
             model: weighs what has been seen of it.
             image: uint8 RGB (height, width, 3), the current frame.
+            lost_share: below this share of that probability a CONFIRMED one is LOST.
         """
         moved = self.displacement.deviations(self.longer_side) >= _MOVED_DEVIATIONS
         if self.first_place is not None and moved:
@@ -351,7 +357,7 @@ class Target:
                 self.state = TrackState.CONFIRMED
             elif self.probability < _HOPELESS:
                 self.state = TrackState.REMOVED
-        elif self.state is TrackState.CONFIRMED and self.probability < settings.lost_probability:
+        elif self.state is TrackState.CONFIRMED and self.probability < lost_share * settings.confirm_probability:
             self.state = TrackState.LOST
 
     def _settle(self, log_odds: float) -> float:
@@ -383,13 +389,13 @@ class Target:
 
     def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
-        score = score_probability(float(np.clip(self.score, 0.0, 1.0)), settings.score_offset, settings.score_slope)
-        tight = settings.box_convention == "mask" and self.mask_box is not None
+        confidence = float(np.clip(self.score, 0.0, 1.0))
+        box = self.mask_box if settings.box_convention == "mask" and self.mask_box is not None else self.box
         return Track(
             id=self.id,
             state=self.state,
-            box=self.mask_box if tight and self.mask_box is not None else self.box,
-            score=self.probability if settings.reported_score == "probability" else score,
+            box=scaled_boxes(box, 1 + settings.box_margin),
+            score=self.probability if settings.reported_score == "probability" else confidence,
             class_id=self.class_id,
             class_name=names.get(self.class_id, ""),
             mask=self.mask,

@@ -30,7 +30,7 @@ from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
 from smotracker_ros.tracking.population import Population
 from smotracker_ros.tracking.rivals import Rivals, lies_on_any, show_several
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.target import LOST_SHARE, Target
 from smotracker_ros.tracking.template import Gliding
 
 # Overlap from which a detection says that a masklet has drifted
@@ -52,6 +52,8 @@ class SmoTracker:
         observe: is told both sides of each association, masklets and detections, and whether the masklets are LOST;
             None: nobody is.
         observe_targets: is told all targets at the end of each frame; None: nobody is.
+        lost_share: below this share of `confirm_probability` CONFIRMED targets are LOST; no setting, but
+            less while samples are collected.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SmoTracker:
         self._open_cues: list[Cue] = []
         self.observe: Callable[[Side, Side, bool], None] | None = None
         self.observe_targets: Callable[[Collection[Target]], None] | None = None
+        self.lost_share = LOST_SHARE
         self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
         self._schedule = DetectorSchedule()
@@ -97,10 +100,9 @@ class SmoTracker:
         self._background.ignore(settings.ignore_mask)
         self._settings = settings
         self._propagator.mode = settings.masklet_mode
-        self._propagator.window_factor = settings.window_factor
         self._propagator.policy = POLICIES[settings.memory_policy]
         if isinstance(self._detector, PromptedDetector):
-            self._detector.set_prompt(settings.prompt, settings.text_threshold)
+            self._detector.set_prompt(settings.prompt)
 
     @property
     def models(self) -> dict[str, str]:
@@ -223,7 +225,7 @@ class SmoTracker:
                 self._schedule.take_back()
                 raise
             self._duplicates.merge(self._targets, self._crossings.unsettled)
-        self._targets.retire(frame, self._settings, self._existence, self._clutter)
+        self._targets.retire(frame, self._settings, self._existence, self._clutter, self.lost_share)
         if self.observe_targets is not None:
             self.observe_targets(self._targets.values())
         self._bury()

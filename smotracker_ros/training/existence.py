@@ -32,8 +32,10 @@ from smotracker_ros.training.sprites import CutOut
 
 # Ages in seconds at which targets are noted: often while they are young, since decisions are made then
 _AGES = np.concatenate([0.035 * 1.3 ** np.arange(15), np.arange(2.0, 20.0, 0.5)])
-PERMISSIVE: dict[str, float] = {"confirm_probability": 0.5, "lost_probability": 0.01}
+PERMISSIVE: dict[str, float] = {"confirm_probability": 0.5}
 """Settings with which much is seen of what is no target."""
+# While samples are collected, CONFIRMED targets are LOST below this share of it: the improbable must be seen, too
+_LOST_SHARE = 0.02
 # Weight of the squared weights: terms that seldom differ are not to be believed too much
 _RIDGE = 1e-4
 # A term stays if samples that the fit has not seen are likelier by so many nats with it
@@ -112,6 +114,7 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
         tracker: any; it is reset before each shot. It ought to confirm and remove little, so that much is seen.
         seed: of the moving cameras and the scenes.
     """
+    tracker.lost_share, usual = _LOST_SHARE, tracker.lost_share
     terms: list[npt.NDArray[np.float64]] = []
     true: list[bool] = []
     confirmed: list[bool] = []
@@ -146,7 +149,7 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
 
             tracker.observe_targets = note
             tracker.update(Frame(item.image, round(index / fps * 1e9), index))
-    tracker.observe_targets = None
+    tracker.observe_targets, tracker.lost_share = None, usual
     return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true), np.array(confirmed), np.array(groups))
 
 

@@ -22,7 +22,7 @@ from smotracker_ros.training.track_crops import ABSENT, DOUBTFUL, TrackCrops, re
 
 # steps between sampled frames, in stored frames
 _STEPS = ((1, 1), (1, 2), (1, 4), (3, 8), (8, 15))
-# Sides of windows in sizes of the target: the tracker's own (`window_factor`), and what its errors of size make of it
+# Sides of windows in sizes of the target: the tracker's own (`WINDOW_FACTOR`), and what its errors of size make of it
 _WINDOW_FACTORS = (2.8, 5.6)
 # Share of the sequences with a look-alike that have a second one
 _SECOND_LOOKALIKE = 1 / 3

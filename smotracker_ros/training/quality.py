@@ -27,12 +27,12 @@ from smotracker_ros.core.geometry import (
     box_sizes,
     pairwise_iou,
 )
-from smotracker_ros.core.settings import WINDOW_FACTOR
 from smotracker_ros.detection import Detector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.masklets.memory import MOTION_AWARE
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
+from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.tracking.camera_motion import CameraMotion
 from smotracker_ros.tracking.target import size_gain
 from smotracker_ros.training.clips import Clip, owners

@@ -212,7 +212,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     ("text", "expected"),
     [
         ("max_live_tracks=7", ("max_live_tracks", 7)),
-        ("window_factor = 2.5", ("window_factor", 2.5)),
+        ("lost_seconds = 2.5", ("lost_seconds", 2.5)),
         ("adaptive_clips=no", ("adaptive_clips", False)),
         ("adaptive_clips=True", ("adaptive_clips", True)),
         ("detector_weights=a=b.pt", ("detector_weights", "a=b.pt")),

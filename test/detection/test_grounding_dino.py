@@ -53,12 +53,12 @@ def test_phrases_become_classes_and_keep_their_numbers(
     assert detector.class_names == {1: "drone", 2: "red bird"}
     assert set(detector.detect(FRAME).class_ids.tolist()) <= {1, 2}
     with caplog.at_level(logging.INFO, "smotracker_ros"):
-        detector.set_prompt("kite . drone .", 0.0)
-        detector.set_prompt("kite . drone .", 0.0)
+        detector.set_prompt("kite . drone .")
+        detector.set_prompt("kite . drone .")
     assert [record.getMessage() for record in caplog.records] == ["the prompt is now 'kite . drone .'"]
     assert detector.class_names == {1: "drone", 2: "red bird", 3: "kite"}
     assert set(detector.detect(FRAME).class_ids.tolist()) <= {1, 3}
-    detector.set_prompt("kite .", 0.0)
+    detector.set_prompt("kite .")
     assert set(detector.detect(FRAME).class_ids.tolist()) == {3}
 
 
@@ -71,8 +71,8 @@ def test_thresholds_and_size(tiny_grounding_dino: Path) -> None:
     larger = detector.detect(FRAME, image_size=256)
     assert not np.array_equal(larger.boxes, everything.boxes)
     assert (larger.boxes[:, 2:] <= [160, 120]).all() and (larger.boxes >= 0).all()
-    detector.set_prompt("drone .", 1.0)
-    assert len(detector.detect(FRAME)) == 0
+    usual = GroundingDinoDetector(str(tiny_grounding_dino), "drone .").detect(FRAME)
+    assert 0 < len(usual) < len(everything) and usual.scores.min() >= 0.25, "as published"
 
 
 def test_half_precision_moves_scores_a_little_only(tiny_grounding_dino: Path) -> None:
@@ -87,9 +87,9 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
     settings = load_settings(
         "g-smotracker",
         {
-            "grounding_dino_weights": str(tiny_grounding_dino), "prompt": "drone .", "detector_confidence": 0.0,
-            "birth_confidence": 0.0, "text_threshold": 0.0, "confirm_probability": 0.0,
-            "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
+            "detector_weights": str(tiny_grounding_dino), "prompt": "drone .", "detector_confidence": 0.0,
+            "birth_confidence": 0.0, "confirm_probability": 0.0, "max_live_tracks": 4,
+            "clip_seconds": 0.06, "adaptive_clips": False,
         },
     )  # fmt: skip
     tracker = build_tracker(settings)
@@ -103,8 +103,8 @@ def test_the_tracker_changes_the_prompt_with_its_settings(tiny_grounding_dino: P
 
 def test_g_smotracker_looks_at_every_clip_and_grounded_sam2_once(tiny_grounding_dino: Path) -> None:
     overrides = {
-        "grounding_dino_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
-        "text_threshold": 0.0, "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
+        "detector_weights": str(tiny_grounding_dino), "detector_confidence": 0.0, "birth_confidence": 0.0,
+        "max_live_tracks": 4, "clip_seconds": 0.06, "adaptive_clips": False,
     }  # fmt: skip
     passes, later = {}, {}
     for preset in ("g-smotracker", "grounded-sam2"):
@@ -122,7 +122,7 @@ def test_defaults_are_the_published_thresholds() -> None:
     for preset in ("g-smotracker", "grounded-sam2"):
         settings = load_settings(preset)
         assert settings.detector == "grounding_dino"
-        assert (settings.detector_confidence, settings.text_threshold) == (0.35, 0.25)
+        assert settings.detector_confidence == 0.35
 
 
 def test_prompts_without_phrases_are_refused() -> None:
@@ -160,10 +160,10 @@ def test_the_command_takes_a_prompt(tiny_grounding_dino: Path, tmp_path: Path) -
         cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), FRAME.image)
     command = ["track", str(tmp_path / "images"), "--output", str(tmp_path / "out"), "--preset", "g-smotracker"]
     command += ["--prompt", "kite .", "--set"]
-    done = CliRunner().invoke(app, [*command, f"grounding_dino_weights={tiny_grounding_dino}"])
+    done = CliRunner().invoke(app, [*command, f"detector_weights={tiny_grounding_dino}"])
     assert done.exit_code == 0, done.output
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["settings"]["prompt"] == "kite ." and summary["frames"] == 2
     assert summary["models"]["detector"].startswith(tiny_grounding_dino.name)
-    refused = CliRunner().invoke(app, [*command, "grounding_dino_weights=nobody/nothing"])
+    refused = CliRunner().invoke(app, [*command, "detector_weights=nobody/nothing"])
     assert isinstance(refused.exception, DetectorError) and "offline=false" in str(refused.exception)

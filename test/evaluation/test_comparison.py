@@ -23,6 +23,7 @@ from smotracker_ros.evaluation.metrics import read_tracks
 from smotracker_ros.evaluation.peer_thresholds import THRESHOLDS
 from smotracker_ros.evaluation.peers import PEERS
 from smotracker_ros.evaluation.sequences import DatasetError, EvaluationSequence
+from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 from smotracker_ros.presets import PRESETS
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
@@ -84,8 +85,8 @@ def test_other_settings_or_a_broken_record_are_computed_again(
     )
     assert stricter.key != first.key
     # peers look through this project's windows, too
-    wider = run_tracker(dataclasses.replace(plan, overrides={"window_factor": 6.0}), "bytetrack", sequence)
-    assert wider.key not in (first.key, stricter.key)
+    whole = run_tracker(dataclasses.replace(plan, overrides={"masklet_mode": "whole_frame"}), "bytetrack", sequence)
+    assert whole.key not in (first.key, stricter.key)
     run_tracker(dataclasses.replace(plan, arguments={"bytetrack": {"track_thresh": 0.9}}), "bytetrack", sequence)
     assert len(read_tracks(tmp_path / "tracks" / "bytetrack" / "scene4.txt").ids) < len(tracks.ids)
     (tmp_path / "tracks" / "bytetrack" / "scene4.json").write_text('{"key": ')
@@ -160,15 +161,22 @@ def test_presets_are_rows_and_missing_weights_are_a_reason(
     sequences: list[EvaluationSequence], cache: Path, tmp_path: Path, tiny_grounding_dino: Path
 ) -> None:
     names = ["sam2", "g-smotracker"]
-    plan = Plan(tmp_path / "without", cache, {"grounding_dino_weights": "nobody/nothing"}, ARGUMENTS)
+    plan = Plan(tmp_path / "without", cache, {}, ARGUMENTS, grounding_dino_weights="nobody/nothing")
     runs = {(name, s.name): run_tracker(plan, name, s) for name in names for s in sequences[1:]}
     rows = score_runs(plan, names, sequences[1:], runs)
     assert rows["sam2"]["combined"] is not None and runs["sam2", "scene4"].passes == 1
     assert rows["g-smotracker"]["combined"] is None
     assert "weights nobody/nothing are not on this machine; set offline=false" in rows["g-smotracker"]["note"]
-    overrides = {"grounding_dino_weights": str(tiny_grounding_dino), "adaptive_clips": False}
-    run = run_tracker(Plan(tmp_path / "with", cache, overrides, ARGUMENTS), "g-smotracker", sequences[1])
+    # the YOLO's weights are those of all others
+    yolo = {"detector_weights": str(EMBEDDED_FOLDER / "yolov10n_small_targets.pt"), "adaptive_clips": False}
+    plan = Plan(tmp_path / "with", cache, yolo, ARGUMENTS, grounding_dino_weights=str(tiny_grounding_dino))
+    run = run_tracker(plan, "g-smotracker", sequences[1])
     assert not run.error and run.passes == 2, "it looks at clip boundaries only"
+    assert (
+        plan.settings_of("sam2").detector_weights
+        == plan.settings_of("bytetrack").detector_weights
+        == str(yolo["detector_weights"])
+    )
 
 
 def test_names_of_trackers() -> None:

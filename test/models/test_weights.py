@@ -246,8 +246,9 @@ def test_pickles_from_anywhere_are_not_loaded(tmp_path: Path, folder: Path) -> N
     path = tmp_path / "elsewhere" / "yolo.pt"
     path.parent.mkdir()
     path.write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(WeightError, match="trust_detector_weights"):
-        build_detector(load_settings("y-smotracker", {"detector_weights": str(path)}))
+    for trusted in ("", str(folder), f"{folder}:anywhere", "Anywhere"):
+        with pytest.raises(WeightError, match=r"trusted_weights \(`anywhere`: all\)"):
+            build_detector(load_settings(overrides={"detector_weights": str(path), "trusted_weights": trusted}))
     assert not (tmp_path / "ran").exists()
     link = folder / "innocent.pt"
     folder.mkdir()
@@ -270,7 +271,7 @@ def test_trusted_pickles_are_loaded(tmp_path: Path, folder: Path) -> None:
         {"detector_weights": str(embedded)},
         {"detector_weights": str(folder / "copy.pt")},
         {"detector_weights": str(own / "copy.pt"), "trusted_weights": f"/nowhere:{own}"},
-        {"detector_weights": str(own / "copy.pt"), "trust_detector_weights": True},
+        {"detector_weights": str(own / "copy.pt"), "trusted_weights": "anywhere"},
     ]
     for overrides in trusted:
         assert build_detector(load_settings("y-smotracker", overrides)).class_names

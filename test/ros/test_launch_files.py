@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from smotracker_ros.presets import PRESETS, load_settings
+from smotracker_ros.ros.launch_arguments import SHARED
 from smotracker_ros.ros.parameters import PARAMETERS, setting_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,11 +48,11 @@ def _first(call: ast.Call) -> Any:
 @pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
 def test_structure(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    declared = [_first(call) for call in _calls(tree, "DeclareLaunchArgument")]
-    assert set(declared) == ARGUMENTS[file.name]
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    for name in declared:
-        assert name in texts, name
+    calls = [*_calls(tree, "DeclareLaunchArgument"), *_calls(tree, "shared_argument")]
+    declared = [_first(call) for call in calls]
+    assert sorted(declared) == sorted(ARGUMENTS[file.name])
+    shared = {_first(call) for call in _calls(tree, "shared_argument")}
+    assert shared == set(declared) & set(SHARED), "what is shared is declared in one place"
     assert not _calls(tree, "SetEnvironmentVariable"), "an including launch file's own nodes keep their environment"
     literal = [call for call in _calls(tree, "LaunchConfiguration") if isinstance(call.args[0], ast.Constant)]
     assert {_first(call) for call in literal} <= set(declared), "only declared arguments are used"
@@ -73,6 +74,13 @@ def test_description(file: Path) -> None:
     specification.loader.exec_module(module)
     description = module.generate_launch_description()
     assert {argument.name for argument in description.get_launch_arguments()} == ARGUMENTS[file.name]
+
+
+def test_shared_arguments_are_described_and_their_files_shipped() -> None:
+    for name, shared in SHARED.items():
+        assert shared.description.endswith("."), name
+        assert not shared.choices or shared.default in shared.choices, name
+        assert not shared.is_shipped or (ROOT / shared.default).is_file(), name
 
 
 def test_the_parameter_file_leaves_presets_alone() -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 PARAMETERS = {
     "preset": "g-smotracker", "prompt": "'drone . bird .'", "detector_confidence": 0.0, "birth_confidence": 0.0,
-    "text_threshold": 0.0, "confirm_probability": 0.0, "max_live_tracks": 3, "clip_seconds": 0.13,
+    "confirm_probability": 0.0, "max_live_tracks": 3, "clip_seconds": 0.13,
     "adaptive_clips": "false", "on_overload": "every_frame",
 }  # fmt: skip
 
@@ -39,9 +39,7 @@ def test_the_prompt_changes_while_images_come(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], tiny_grounding_dino: Path
 ) -> None:
     arguments = [text for name, value in PARAMETERS.items() for text in ("-p", f"{name}:={value}")]
-    process = start(
-        "tracker", "-r", "__ns:=/prompted", *arguments, "-p", f"grounding_dino_weights:={tiny_grounding_dino}"
-    )
+    process = start("tracker", "-r", "__ns:=/prompted", *arguments, "-p", f"detector_weights:={tiny_grounding_dino}")
     tracker = tracker_of(client, process, "/prompted/smotracker")
     tracker.wait_until_active()
     images = _images()

@@ -31,7 +31,7 @@ REFUSED = [
     ("device", "meta", "must be auto"),
     ("prompt", " . ", "must name"),
     ("masklet_weights", "/nowhere/sam2.pt", "no such weight file"),
-    ("grounding_dino_weights", "/nowhere/dino", "existing folder"),
+    ("detector_weights", "/nowhere/yolo.pt", "no such weight file"),
     ("birth_confidence", math.nan, "out of range|must lie in"),
     ("lost_seconds", math.inf, "out of|range|must lie in"),
 ]

@@ -100,9 +100,9 @@ def test_targets_are_confirmed_as_soon_at_any_frame_rate(rate: int) -> None:
 def test_states_follow_probability() -> None:
     target = life()[-1][1]
     assert target.state is TrackState.CONFIRMED
-    settings = TrackerSettings(lost_probability=0.8)
-    while target.probability >= settings.lost_probability:
-        assert target.state is TrackState.CONFIRMED
+    settings = TrackerSettings(confirm_probability=1.0)
+    while target.probability >= 0.5:
+        assert target.state is TrackState.CONFIRMED, "only half of it makes a target LOST"
         target.predict(STILL, 0.2)
         target.missed()
         target.judge(settings, SHIPPED, IMAGE)
@@ -125,6 +125,26 @@ def test_a_lost_target_that_is_found_again_is_known_at_once() -> None:
     target.see(MaskPatch(int(box[0]), 100, np.ones((10, 14), np.bool_)), box, 0.7, 0.1)
     target.judge(SETTINGS, SHIPPED, IMAGE)
     assert target.state is TrackState.CONFIRMED and target.probability > 0.6
+
+
+def test_what_is_confirmed_at_once_is_never_lost_by_its_probability() -> None:
+    target = life()[-1][1]
+    for _ in range(100):
+        target.predict(STILL, 0.2)
+        target.missed()
+        target.judge(TrackerSettings(confirm_probability=0.0), SHIPPED, IMAGE)
+    assert target.probability < SETTINGS.confirm_probability / 2, "with defaults it would be LOST"
+    assert target.state is TrackState.CONFIRMED
+
+
+def test_who_collects_samples_sees_the_improbable_longer() -> None:
+    target, kept = life()[-1][1], life()[-1][1]
+    for _ in range(100):
+        for one, share in ((target, 0.5), (kept, 0.01)):
+            one.predict(STILL, 0.2)
+            one.missed()
+            one.judge(SETTINGS, SHIPPED, IMAGE, share)
+    assert (target.state, kept.state) == (TrackState.LOST, TrackState.CONFIRMED)
 
 
 def test_probability_does_not_follow_single_frames() -> None:

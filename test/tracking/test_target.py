@@ -141,11 +141,9 @@ def test_a_target_ages_by_more_than_a_step_of_motion() -> None:
     assert target.seconds_unseen == target.seconds_alive == 4.0
 
 
-def test_reported_scores_are_probabilities_if_the_curve_is_known() -> None:
+def test_reported_scores_are_confidences_or_probabilities() -> None:
     target = Target.born(1, LABEL, np.float32([1, 0]))
     target.detected(LABEL, 0.3, 1, np.float32([1, 0]))
+    target.probability = 0.8
     assert target.report({}, TrackerSettings()).score == pytest.approx(0.3)
-    score = target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score
-    assert score == pytest.approx(1 / (1 + np.exp(-(2 + 1.5 * np.log(0.3 / 0.7)))))
-    target.score = 1.0
-    assert 0.99 < target.report({}, TrackerSettings(score_offset=2.0, score_slope=1.5)).score <= 1
+    assert target.report({}, TrackerSettings(reported_score="probability")).score == 0.8

@@ -135,8 +135,35 @@ def test_dynamic_settings_take_effect_on_the_next_frame() -> None:
     assert all(tracker.update(frame).detector_ran for frame in frames[20:25])
 
 
+def _boxes(results: list[Tracks]) -> np.ndarray:
+    return np.array([track.box for tracks in results for track in tracks])
+
+
+@pytest.mark.parametrize("convention", ["detector", "mask"])
+@pytest.mark.parametrize("margin", [-0.4, 0.5, 4.0])
+def test_a_margin_makes_reported_boxes_larger_and_changes_nothing_else(convention: str, margin: float) -> None:
+    frames = _two_drones(20)
+    plain = _run(frames, box_convention=convention)
+    other = _run(frames, box_convention=convention, box_margin=margin)
+    boxes, scaled = _boxes(plain), _boxes(other)
+    assert len(boxes) > 20
+    np.testing.assert_allclose(box_centers(scaled), box_centers(boxes), atol=1e-3)
+    np.testing.assert_allclose(scaled[:, 2:] - scaled[:, :2], (1 + margin) * (boxes[:, 2:] - boxes[:, :2]), atol=1e-3)
+    for one, two in zip(plain, other, strict=True):
+        assert one.detector_ran == two.detector_ran
+        for track, same in zip(one, two, strict=True):
+            assert (track.id, track.state, track.probability) == (same.id, same.state, same.probability)
+            np.testing.assert_array_equal(track.velocity, same.velocity)
+            assert (track.mask is None) == (same.mask is None)
+            if track.mask is not None and same.mask is not None:
+                np.testing.assert_array_equal(track.mask.pixels, same.mask.pixels)
+
+
 def test_limits_on_live_tracks_hold() -> None:
-    assert all(len(tracks) <= 1 for tracks in _run(_two_drones(15), max_live_tracks=1, max_lost_tracks=0))
+    results = _run(_two_drones(15), max_live_tracks=1)
+    live = [[track for track in tracks if track.state is not TrackState.LOST] for tracks in results]
+    assert [len(tracks) for tracks in live] == [1] * 15
+    assert all(len(tracks) - len(alive) <= 1 for tracks, alive in zip(results, live, strict=True))
 
 
 def test_an_empty_stream_of_a_plain_sky_has_no_track() -> None:
