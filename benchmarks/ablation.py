@@ -76,7 +76,7 @@ def _associate_without(left_out: str) -> Callable[..., Association]:
 # Parts that no setting switches off
 PARTS: dict[str, tuple[Any, str, Any]] = {
     "no camera motion": (CameraMotion, "update", lambda self, image, seconds: STILL),
-    "crossings left to the masks": (Occlusions, "settle", lambda self, targets, detections, appearance: {}),
+    "crossings left to the masks": (Occlusions, "settle", lambda self, targets, detections: {}),
     "what is not CONFIRMED may have another's mask": (
         occlusion,
         "without_claim",

@@ -88,7 +88,7 @@ class DetectorPass:
         still, travelled = self.clutter.claim(found.boxes)
         free = np.flatnonzero(~still & ~show_several(found.boxes, live))
         appearance = self._describe(frame, found, free, live, settings)
-        moved = self._occlusions.settle(self._targets, found.boxes[free], appearance[free])
+        moved = self._occlusions.settle(self._targets, found.boxes[free])
         prompts = {identity: self._targets[identity].box for identity in moved}
         for identity, since in moved.items():
             self._propagator.rewind(identity, since)

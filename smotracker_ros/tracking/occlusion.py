@@ -1,20 +1,18 @@
 """Occlusion: while targets lie over each other, masks say little about who is who, and motion says much.
 
-Live targets whose masks touch have met. Those that have met, two or more, directly or through others, form a cluster
-while it is open who is who. When the first of them touches another, its motion, size and appearance are noted; from
-then on nothing is remembered of it, because its mask may already lie on the other one. When they are apart again, the
-places where something is seen are given to the members by what was noted, so that all together is likeliest: of 30
-crossings of composed clips, a straight flight through the crossing tells 28 right.
+Live targets whose masks touch have met. Those of two or more that have met, directly or through others, form a cluster
+while it is open who is who. Nothing is remembered of its members, because a mask may already lie on another. When they
+are apart again, the places where something is seen are given to them so that all together is likeliest, by size and by
+straight flight since the meeting: of 30 crossings of composed clips, a straight flight tells 28 right. Appearance has
+no say: with the weight that it has in association it changed none of 17 answers on composed clips.
 
-Two cases of masks that are the same are decided by a claim (:func:`_claim`) instead. What is not CONFIRMED has no
-claim to the mask of a target with a better one: it has slipped, and flies on unseen until SAM2 finds it elsewhere or
-the detector shows it. And two masklets that stay on the same pixels, of which the detector feeds only one, are one
-object: the one with the weaker claim goes.
+Where masks are the same, a claim decides (:func:`_claim`). What is not CONFIRMED has no claim to the mask of a target
+with a better one: it has slipped, and flies on unseen until SAM2 finds it elsewhere or the detector shows it. Two
+masklets that stay on the same pixels, of which the detector feeds only one, are one object: the weaker claim goes.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,28 +20,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from smotracker_ros.core.geometry import (
-    FloatArray,
-    as_boxes,
-    box_centers,
-    box_sizes,
-    lie_on,
-    pairwise_iou,
-    pairwise_overlap,
-)
+from smotracker_ros.core.geometry import FloatArray, as_boxes, lie_on, pairwise_iou, pairwise_overlap
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.masklets.propagator import Masklet
 from smotracker_ros.tracking.camera_motion import CameraShift
-from smotracker_ros.tracking.costs import AFFINITY
-from smotracker_ros.tracking.kinematics import TargetMotion
+from smotracker_ros.tracking.kinematics import StraightFlight
 from smotracker_ros.tracking.target import Target
 
-# The same place: an IoU of two masks, or the share of the smaller of two boxes that lies on the larger. 0.65 instead of
-# 0.5 changes nothing (docs/log.md)
+# The same place: an IoU of two masks, or the share of the smaller of two boxes that lies on the larger: most of both
 SAME_PLACE = 0.5
-# Masks touch when their tight boxes come this near, in pixels: a mask's edge is sure to a pixel, and there are two
+# Masks touch when their tight boxes come this near, in pixels: each edge is sure to a pixel
 _GAP = 2.0
-# Who is younger, in seconds, has no velocity worth noting: it is of less than four positions at 30 Hz
+# Who is younger, in seconds, has no velocity worth noting: of less than four positions at 30 Hz
 _LEAST_AGE = 0.12
 # Straight flight is a good guess for so many seconds; then a cluster is given up
 _LONGEST_SECONDS = 1.5
@@ -55,68 +43,23 @@ _PATIENCE = 0.1
 _INTERVAL = 0.2
 # Two targets that cross lie on the same pixels for less than so many seconds
 _DUPLICATE_SECONDS = 0.5
-# A straight flight is wrong by some part of a size at once, and by more with time: its error counts in sizes of the
-# target per so many seconds and the seconds of the flight; beyond the farthest the place is out of the question
-_FLIGHT_SECONDS = 0.5
-_FARTHEST = 2.0
-# Smaller targets are as far off as targets of so many pixels: masks and detections are no more exact on them
-_LEAST_SIDE = 8.0
 # What the masks' own answer is worth, in the unit of a flight's error
 _TRUST_IN_MASKS = 0.25
-# What appearance is worth in the same unit: as much as in association
-_APPEARANCE = AFFINITY.weights["appearance"] / AFFINITY.weights["place"]
 # Costs of what may not be and of what must be: greater than all others together
 _IMPOSSIBLE, _DEMANDED = 1e6, -1e3
 
 
 @dataclass
 class _Note:
-    """A target as it was when it met another, moved on in a straight line.
+    """A target as it was when it met another.
 
     Attributes:
-        motion: filter.
-        size: width and height in pixels, float32 (2,).
-        appearance: unit vector, float32 (D,).
-        frame: what it remembers from the frame of this number on, in the propagator's count, may be the other's.
-        seconds: for which it has flown straight.
+        flight: goes on in a straight line from there.
+        frame: number of the first frame, in the propagator's count, whose memory may be of the other.
     """
 
-    motion: TargetMotion
-    size: FloatArray
-    appearance: FloatArray
+    flight: StraightFlight
     frame: int
-    seconds: float = 0.0
-
-    @staticmethod
-    def of(target: Target, frame: int) -> _Note:
-        """A target as it is now."""
-        return _Note(copy.deepcopy(target.motion), target.size.copy(), target.appearance.copy(), frame)
-
-    @property
-    def box(self) -> FloatArray:
-        """Where it should be, float32 (4,), xyxy pixels."""
-        return np.concatenate([self.motion.center - self.size / 2, self.motion.center + self.size / 2])
-
-    def predict(self, shift: CameraShift, seconds: float) -> None:
-        """Move on by one frame."""
-        self.seconds += seconds
-        self.motion.predict(shift, seconds)
-        self.size = (self.size * shift.zoom).astype(np.float32)
-
-    def arrive(self, place: FloatArray) -> None:
-        """Go on from a place, float32 (4,), where the target was found again."""
-        center = box_centers(place)[0]
-        if self.seconds > 0:
-            self.motion.velocity = self.motion.velocity + (center - self.motion.center) / np.float32(self.seconds)
-        self.motion.center, self.seconds = center, 0.0
-
-    def costs(self, places: FloatArray) -> FloatArray:
-        """How unlikely it is at each of the places (N, 4), infinite where out of reach, float32 (N,)."""
-        side = max(float(self.size.max()), _LEAST_SIDE)
-        distance = np.linalg.norm(box_centers(places) - self.motion.center, axis=1) / side
-        error = distance / (_FLIGHT_SECONDS + self.seconds)
-        shape = np.abs(np.log(np.maximum(box_sizes(places), 1) / np.maximum(self.size, 1))).mean(axis=1)
-        return np.where(error > _FARTHEST, np.inf, error + shape).astype(np.float32)
 
 
 @dataclass
@@ -176,7 +119,7 @@ class Occlusions:
         for pair in self._pairs.values():
             pair.seconds += seconds
         for note in self._notes.values():
-            note.predict(shift, seconds)
+            note.flight.predict(shift, seconds)
 
     def compare(self, targets: Mapping[int, Target], masklets: Mapping[int, Masklet], gliding: Collection[int]) -> None:
         """Compare the masks of a frame, before the targets see them.
@@ -231,13 +174,12 @@ class Occlusions:
         waits |= {tuple(sorted(cluster)): 0.0 for cluster in clusters if any(cluster.issuperset(ids) for ids in ripe)}
         self._questions = {ids: self._questions.get(ids, wait) - seconds for ids, wait in waits.items()}
 
-    def settle(self, targets: Mapping[int, Target], detections: FloatArray, appearance: FloatArray) -> dict[int, int]:
+    def settle(self, targets: Mapping[int, Target], detections: FloatArray) -> dict[int, int]:
         """Say who is where, as far as it can be told. Call it at a detector pass, before detections are associated.
 
         Args:
             targets: by id; those that are not where their masks say are restarted in their true places.
             detections: float32 (M, 4), xyxy pixels.
-            appearance: of the detections, float32 (M, D), zeros where not known.
 
         Returns:
             By the ids of those that were restarted: the frame since which they may remember another.
@@ -246,7 +188,7 @@ class Occlusions:
         for ids in self._questions:
             members = [targets[identity] for identity in ids if targets[identity].state is not TrackState.REMOVED]
             if len(members) > 1:
-                moved |= self._settle(members, targets, detections, appearance)
+                moved |= self._settle(members, targets, detections)
         self._questions = dict.fromkeys(self._questions, _INTERVAL)
         return moved
 
@@ -267,31 +209,26 @@ class Occlusions:
     def _note(self, target: Target, frame: int, is_member: bool) -> None:
         """Note a target that has met another; what is known of it from before that still holds is kept."""
         note = self._notes.get(target.id)
-        if note is None or (not is_member and note.seconds > _LONGEST_SECONDS):
-            self._notes[target.id] = _Note.of(target, frame)
+        if note is None or (not is_member and note.flight.seconds > _LONGEST_SECONDS):
+            self._notes[target.id] = _Note(StraightFlight.of(target.motion, target.size), frame)
         elif not is_member:
             note.frame = frame  # a mask has slipped back; its present motion is the other's
 
     def _is_ripe(self, ids: tuple[int, int], targets: Mapping[int, Target]) -> bool:
-        """Whether two that have met may be told apart: their masks or their straight flights do not touch."""
-        seen = all(targets[identity].mask_box is not None for identity in ids)
-        first, second = (self._notes[identity].box for identity in ids)
-        return (seen and ids not in self._touching) or not _touch(first, second)[0, 0]
+        """Whether two that have met may be told apart: their masks are apart, or their straight flights have passed."""
+        apart = ids not in self._touching and all(targets[identity].mask_box is not None for identity in ids)
+        first, second = (self._notes[identity].flight for identity in ids)
+        return apart or (first.leaves(second) and not _touch(first.box, second.box)[0, 0])
 
     def _settle(
-        self, members: Sequence[Target], targets: Mapping[int, Target], detections: FloatArray, appearance: FloatArray
+        self, members: Sequence[Target], targets: Mapping[int, Target], detections: FloatArray
     ) -> dict[int, int]:
         """Settle one cluster."""
-        notes = [self._notes[target.id] for target in members]
-        places, source = self._places(members, targets, detections)
+        places, detected = self._places(members, targets, detections)
         if len(places) < 2:
             return {}
-        costs = np.stack([note.costs(places) for note in notes])
-        # appearance says who is in a place, not where somebody is: what is not described is as like to all
-        detected = source >= 0
-        likeness = np.zeros_like(costs)
-        likeness[:, detected] = np.stack([note.appearance for note in notes]) @ appearance[source[detected]].T
-        costs += _APPEARANCE * np.clip(2 * (likeness.max(axis=0) - likeness), 0, 1)
+        notes = [self._notes[target.id] for target in members]
+        costs = np.stack([note.flight.costs(places) for note in notes])
         present = [_nearest(target, places) for target in members]
         for row, place in enumerate(present):
             if place is not None:
@@ -319,36 +256,34 @@ class Occlusions:
         for row in rows:
             target, note, place = members[row], notes[row], taken[row]
             if target.id in settled and alone[row]:
-                note.arrive(places[place])
+                note.flight.arrive(places[place])
                 if place != present[row]:
-                    target.restart(places[place], note.motion.velocity)
+                    target.restart(places[place], note.flight.motion.velocity)
                     moved[target.id] = note.frame
         return moved
 
     def _places(
         self, members: Sequence[Target], targets: Mapping[int, Target], detections: FloatArray
-    ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
         """Where members of a cluster may be: detections near, and masks where nothing is detected.
 
         Returns:
-            Boxes, float32 (N, 4), of which none lies on another; int64 (N,): the detection that each is, -1 for masks.
+            Boxes, float32 (N, 4), of which none lies on another; bool (N,): which are detections.
         """
-        notes = [self._notes[target.id] for target in members]
+        flights = [self._notes[target.id].flight for target in members]
         ids = {target.id for target in members}
         seen = [target for target in targets.values() if target.mask_box is not None]
         masks = as_boxes([target.box for target in seen if target.id in ids])
         others = as_boxes([target.box for target in seen if target.id not in ids])
-        near = np.isfinite([note.costs(detections) for note in notes]).any(axis=0)
-        index = np.flatnonzero(near & ~lie_on(detections, others, SAME_PLACE))
-        masks = masks[~lie_on(masks, detections[index], SAME_PLACE)]
-        places = np.concatenate([detections[index], masks])
-        source = np.concatenate([index, np.full(len(masks), -1)])
+        near = np.isfinite([flight.costs(detections) for flight in flights]).any(axis=0)
+        found = detections[near & ~lie_on(detections, others, SAME_PLACE)]
+        places = np.concatenate([found, masks[~lie_on(masks, found, SAME_PLACE)]])
         # of places that lie on each other the likeliest stays
         kept: list[int] = []
-        for place in np.min([note.costs(places) for note in notes], axis=0).argsort(kind="stable").tolist():
+        for place in np.min([flight.costs(places) for flight in flights], axis=0).argsort(kind="stable").tolist():
             if not lie_on(places[place], places[kept], SAME_PLACE)[0]:
                 kept.append(place)
-        return places[kept], source[kept]
+        return places[kept], np.array(kept) < len(found)
 
 
 def _claim(target: Target) -> tuple[bool, bool, bool, int]:
