@@ -246,12 +246,13 @@ class Occlusions:
         # who shares a place is known to be there only if the mask says so too: nobody can be moved to where two are
         alone = [chosen.count(place) == 1 for place in chosen]
         rows = [r for r, place in enumerate(chosen) if place is not None and (alone[r] or place == present[r])]
-        known = {members[row].id: chosen[row] for row in rows}
+        known = {members[row].id: places[taken[row]] for row in rows}
         settled: set[int] = set()
-        for ids, pair in self._pairs.items():
-            if known.keys() >= set(ids) and known[ids[0]] != known[ids[1]] and self._is_ripe(ids, targets):
+        for (first, second), pair in self._pairs.items():
+            apart = first in known and second in known and not _touch(known[first], known[second])[0, 0]
+            if apart and self._is_ripe((first, second), targets):
                 pair.settled = True
-                settled |= set(ids)
+                settled |= {first, second}
         moved: dict[int, int] = {}
         for row in rows:
             target, note, place = members[row], notes[row], taken[row]

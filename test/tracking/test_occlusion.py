@@ -231,6 +231,21 @@ def test_who_has_met_but_not_passed_is_not_settled() -> None:
     assert scene.occlusions.unsettled == {1, 2}
 
 
+def test_who_hovers_gets_its_mask_back_from_one_that_passes_by() -> None:
+    """As long as they touch it stays open, as the mask may still go along with the other."""
+    scene = Scene([(100, 50), (140, 61)])
+    scene.fly(0.8, {1: ((100, 50), (100, 50)), 2: ((140, 61), (108, 61))})
+    assert scene.occlusions.unsettled == {1, 2}
+    scene.fly(0.4, {1: ((100, 50), (99, 51)), 2: ((108, 61), (92, 61))})
+    assert scene.settle([(92, 61)]) == {}
+    assert scene.settle([(99, 51), (92, 61)]) == {}
+    assert scene.occlusions.unsettled == {1, 2}
+    scene.fly(0.4, {1: ((99, 51), (76, 61)), 2: ((92, 61), (76, 61))})
+    assert scene.occlusions.wants_detector
+    assert scene.settle([(76, 61), (100, 50)]) == {1: (100, 50)}
+    assert not scene.occlusions.unsettled
+
+
 def test_one_place_settles_nothing() -> None:
     scene = Scene([(100, 50), (160, 50)])
     scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((160, 50), (130, 50))})
