@@ -24,12 +24,11 @@ from smotracker_ros.commands.evaluation import track_all
 from smotracker_ros.evaluation.comparison import Plan
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
-from smotracker_ros.tracking import tracker as tracker_module
+from smotracker_ros.tracking import detector_pass, occlusion
 from smotracker_ros.tracking.association import Association, associate
 from smotracker_ros.tracking.camera_motion import STILL, CameraMotion
 from smotracker_ros.tracking.costs import AFFINITY, Affinity, Side
-from smotracker_ros.tracking.crossings import Crossings
-from smotracker_ros.tracking.rivals import Rivals
+from smotracker_ros.tracking.occlusion import Occlusions
 from smotracker_ros.tracking.target import Target
 
 # About the cost of a pair of which nothing is known
@@ -77,20 +76,20 @@ def _associate_without(left_out: str) -> Callable[..., Association]:
 # Parts that no setting switches off
 PARTS: dict[str, tuple[Any, str, Any]] = {
     "no camera motion": (CameraMotion, "update", lambda self, image, seconds: STILL),
-    "crossings left to the masks": (Crossings, "settle", lambda self, targets, detections: {}),
+    "crossings left to the masks": (Occlusions, "settle", lambda self, targets, detections: {}),
     "what is not CONFIRMED may have another's mask": (
-        Rivals,
-        "judge",
-        lambda self, targets, masklets, gliding, seconds: set(),
+        occlusion,
+        "without_claim",
+        lambda targets, same: set(),
     ),
     "masks taken however poorly rated": (Target, "owns", lambda self, box, predicted_iou: self.agrees(box) > 0),
     "boxes round several targets taken for one": (
-        tracker_module,
+        detector_pass,
         "show_several",
         lambda detections, targets: np.zeros(len(detections), dtype=np.bool_),
     ),
     **{
-        f"association without {name}": (tracker_module, "associate", _associate_without(name))
+        f"association without {name}": (detector_pass, "associate", _associate_without(name))
         for name in AFFINITY.weights
     },
 }

@@ -25,13 +25,15 @@ from rich.progress import track as progress
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.presets import build_network, load_settings
+from smotracker_ros.tracking.box_offset import box_margins
 from smotracker_ros.tracking.camera_motion import CameraMotion
-from smotracker_ros.tracking.crossings import Crossings
-from smotracker_ros.tracking.target import Target, box_margins
+from smotracker_ros.tracking.occlusion import Occlusions
+from smotracker_ros.tracking.target import Target
 from smotracker_ros.training.clips import Clip, read_clip
 
 # A target of fewer pixels is not prompted
@@ -100,12 +102,13 @@ class _Flights:
 
     def __init__(self, propagator: Propagator) -> None:
         self._propagator = propagator
-        self._camera, self._crossings = CameraMotion(), Crossings()
+        self._camera, self._occlusions = CameraMotion(), Occlusions()
         self._targets: dict[int, Target] = {}
 
     def start(self, identity: int, prompt: FloatArray, masklet: Masklet) -> None:
         """A target that has been prompted with a box (4,)."""
         target = self._targets[identity] = Target.born(identity, prompt, np.zeros(1, dtype=np.float32))
+        target.state = TrackState.CONFIRMED  # its mask is its own, whomever it meets
         if masklet.box is not None:
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, 0.0)
             target.margins = box_margins(prompt, masklet.box)
@@ -114,7 +117,7 @@ class _Flights:
     def step(self, frame: Frame, seconds: float) -> dict[int, FloatArray | None]:
         """Tight boxes of all targets in the next frame."""
         shift = self._camera.update(frame.image, seconds)
-        self._crossings.predict(shift, seconds)
+        self._occlusions.predict(shift, seconds)
         for target in self._targets.values():
             if target.seconds_unseen > LONGEST_FLIGHT:
                 target.motion.velocity[:] = 0
@@ -124,13 +127,14 @@ class _Flights:
             None,
             {key: Guess(target.motion.center, target.longer_side) for key, target in self._targets.items()},
             lambda identity, box: self._targets[identity].agrees(box),
-            self._crossings.unsettled,
+            self._occlusions.unsettled,
         )
+        self._occlusions.compare(self._targets, masklets, ())
         for identity, masklet in masklets.items():
             target = self._targets[identity]
             if masklet.box is not None and target.owns(masklet.box, masklet.predicted_iou):
                 target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
-        self._crossings.update(self._targets, self._propagator.time)
+        self._occlusions.update(self._targets, self._propagator.time, seconds)
         self._camera.exclude([target.box for target in self._targets.values()])
         return {identity: target.mask_box for identity, target in self._targets.items()}
 

@@ -8,21 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import as_boxes, pairwise_iou, pairwise_overlap
+from smotracker_ros.core.geometry import as_boxes, lie_on, pairwise_iou, pairwise_overlap
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections
 from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.existence import ExistenceModel
+from smotracker_ros.tracking.occlusion import SAME_PLACE
 from smotracker_ros.tracking.target import LOST_SHARE, Target
 
 # A masklet out of sight this long, in seconds, is lost
 _UNSEEN_LIMIT = 0.7
-# A detection of this IoU with a target, or of which so much lies on one that is seen, or on one that crosses another,
-# starts none beside it
+# A detection of this IoU with a target, or of which so much lies on one that is seen, starts none beside it
 _SAME_TARGET_IOU = 0.4
 _SAME_TARGET_OVERLAP = 0.6
-_SAME_CROSSING_OVERLAP = 0.5
 
 
 class Population(dict[int, Target]):
@@ -53,13 +52,13 @@ class Population(dict[int, Target]):
         Args:
             found: detections.
             free: indices of those that nobody claims.
-            unsettled: ids of targets in crossings that are under way.
+            unsettled: ids of targets that lie over others, so that it is open who is who.
             settings: limits.
         """
         live = self.live
         boxes = as_boxes([target.box for target in live])
         seen = as_boxes([target.box for target in live if target.mask is not None])
-        crossing = as_boxes([target.box for target in live if target.id in unsettled])
+        occluded = as_boxes([target.box for target in live if target.id in unsettled])
         chosen: list[int] = []
         for index in free[found.scores[free] >= settings.birth_confidence].tolist():
             box = found.boxes[index]
@@ -67,7 +66,7 @@ class Population(dict[int, Target]):
                 continue  # a second box on a target that has one already
             if len(seen) and float(pairwise_overlap(seen, as_boxes(box)).max()) > _SAME_TARGET_OVERLAP:
                 continue  # the same target, a part of it, or a box much too large
-            if len(crossing) and float(pairwise_overlap(crossing, as_boxes(box)).max()) > _SAME_CROSSING_OVERLAP:
+            if lie_on(box, occluded, SAME_PLACE)[0]:
                 continue  # one box round two targets, or one of them that its masklet has left
             chosen.append(index)
         return chosen[: max(self.room(settings), 0)]

@@ -268,9 +268,16 @@ class Target:
         gain = 1 - float(np.exp(-max(seconds, self.seconds_unseen) / _FIXED_SECONDS)) if self.masks_seen else 1.0
         self.fixed += gain * (float(on_fixed) - self.fixed)
 
-    def restart(self, box: FloatArray) -> None:
-        """Put the target where a detection found it, before its masklet is prompted there."""
+    def restart(self, box: FloatArray, velocity: FloatArray | None = None) -> None:
+        """Put the target where a detection found it, before its masklet is prompted there.
+
+        Args:
+            box: float32 (4,), xyxy pixels.
+            velocity: pixels per second relative to the background, float32 (2,); None: as it was.
+        """
         self.motion.center = box_centers(box)[0]
+        if velocity is not None:
+            self.motion.velocity = velocity.astype(np.float32)
         self.size = box_sizes(box)[0]
         self.margins = np.zeros(4, dtype=np.float32)
         self.mask, self.mask_box = None, None
@@ -381,6 +388,11 @@ class Target:
         if not self.vouched:
             self.misses += 1
             self.record.miss()
+
+    def absorb(self, duplicate: Target) -> None:
+        """Take over from another of the same object, which goes: what has been detected as either was this."""
+        self.misses = min(self.misses, duplicate.misses)
+        duplicate.state = TrackState.REMOVED
 
     def forgive(self) -> None:
         """Forget the misses: somebody else knows that the target is there."""

@@ -5,36 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
+from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
 from smotracker_ros.core.global_state import denormals_flushed
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Tracks, TrackState
-from smotracker_ros.detection import Detections, Detector, PromptedDetector
-from smotracker_ros.detection.motion_stack import DetectorView
+from smotracker_ros.detection import Detector, PromptedDetector
 from smotracker_ros.masklets.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
-from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
 from smotracker_ros.tracking.box_offset import box_margins
-from smotracker_ros.tracking.clutter import ClutterMap
-from smotracker_ros.tracking.costs import Side, appearance_matters
-from smotracker_ros.tracking.crossings import Crossings
+from smotracker_ros.tracking.costs import Side
+from smotracker_ros.tracking.detector_pass import DetectorPass
 from smotracker_ros.tracking.detector_schedule import DetectorSchedule
 from smotracker_ros.tracking.displacement import BackgroundTemplate
-from smotracker_ros.tracking.duplicates import Duplicates
 from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
+from smotracker_ros.tracking.occlusion import Occlusions
 from smotracker_ros.tracking.population import Population
-from smotracker_ros.tracking.rivals import Rivals, lies_on_any, show_several
 from smotracker_ros.tracking.target import LOST_SHARE, Target
 from smotracker_ros.tracking.template import Gliding
 
-# Overlap from which a detection says that a masklet has drifted
-_DRIFT_IOU = 0.35
 # Longest time step of motion in seconds; after a longer gap velocities mean nothing
 _LONGEST_STEP = 1.0
 
@@ -64,23 +56,20 @@ class SmoTracker:
         existence: ExistenceModel | None = None,
     ) -> None:
         self._detector = detector
-        self._view = DetectorView(detector)
         self._propagator = propagator
         self._settings = settings
         self._background = Background(settings.ignore_mask)
         self._existence = existence or self._load_existence()
-        self._clutter = ClutterMap()
-        self._crossings = Crossings()
+        self._occlusions = Occlusions()
         self._gliding = Gliding()
-        self._rivals = Rivals()
         self._mask_choice = MotionAwareChoice()
         self._targets = Population()
+        self._pass = DetectorPass(detector, propagator, self._background, self._targets, self._occlusions)
         self.cues = CueBook()
         self._open_cues: list[Cue] = []
         self.observe: Callable[[Side, Side, bool], None] | None = None
         self.observe_targets: Callable[[Collection[Target]], None] | None = None
         self.lost_share = LOST_SHARE
-        self._duplicates = Duplicates()
         self._last_timestamp: int | None = None
         self._schedule = DetectorSchedule()
         self.frames = 0
@@ -146,13 +135,10 @@ class SmoTracker:
         self._targets.clear()
         self._propagator.reset()
         self._background.reset()
-        self._view.reset()
-        self._clutter = ClutterMap()
-        self._crossings.reset()
+        self._pass.reset()
         self._gliding.reset()
-        self._rivals.reset()
+        self._occlusions.reset()
         self._mask_choice.reset()
-        self._duplicates.reset()
         self.cues.reset()
         self._last_timestamp = None
         self._schedule.reset()
@@ -199,13 +185,12 @@ class SmoTracker:
             self.reset()  # whatever is there now, nobody knows it to be what was there then
         seconds = min(passed, _LONGEST_STEP)
         shift = self._background.advance(frame, passed)
-        self._view.push(frame, shift.matrix)
+        self._pass.advance(frame, shift)
         # from here on the targets are on this frame, even if it fails
         self._last_timestamp = frame.timestamp_ns
         self._schedule.advance(seconds, self._settings)
         self.frames += 1
-        self._clutter.predict(shift)
-        self._crossings.predict(shift, seconds)
+        self._occlusions.predict(shift, seconds)
         for target in self._targets.values():
             target.predict(shift, seconds, passed)
             target.wait_inside(frame.width, frame.height)
@@ -213,10 +198,9 @@ class SmoTracker:
             self._propagate(frame, seconds)
         finally:
             self.cues.remember(frame, shift, self._targets)
-        self._crossings.update(self._targets, self._propagator.time, seconds)
+        self._occlusions.update(self._targets, self._propagator.time, seconds)
         self._follow_cues(frame)
         self.cues.protect(self._targets, passed)
-        self._duplicates.count(self._targets.values(), seconds)
         detects = self._clip_starts()
         if detects:
             try:
@@ -224,8 +208,8 @@ class SmoTracker:
             except BaseException:
                 self._schedule.take_back()
                 raise
-            self._duplicates.merge(self._targets, self._crossings.unsettled)
-        self._targets.retire(frame, self._settings, self._existence, self._clutter, self.lost_share)
+            self._occlusions.merge(self._targets)
+        self._targets.retire(frame, self._settings, self._existence, self._pass.clutter, self.lost_share)
         if self.observe_targets is not None:
             self.observe_targets(self._targets.values())
         self._bury()
@@ -239,7 +223,7 @@ class SmoTracker:
         gliding: set[int] = set()
         if interval and not self._schedule.ends(self._settings):
             gliding = self._gliding.carry(
-                self._targets, frame.image, seconds, self._schedule.looks, interval, self._crossings.unsettled
+                self._targets, frame.image, seconds, self._schedule.looks, interval, self._occlusions.unsettled
             )
         live = [target for target in self._targets.live if target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
@@ -248,12 +232,15 @@ class SmoTracker:
             [target.id for target in live],
             {target.id: Guess(target.motion.center, target.longer_side) for target in live},
             self._agreement,
-            frozen=() if self._first_frame_only else self._crossings.unsettled,
+            frozen=self._occlusions.unsettled,
             choose=self._mask_choice.choose if chooses else None,
         )
-        slipped = set() if self._first_frame_only else self._rivals.judge(self._targets, masklets, gliding, seconds)
+        if self._first_frame_only:
+            self._occlusions.reset()
+        else:
+            self._occlusions.compare(self._targets, masklets, gliding)
         for target in live:
-            if target.id in slipped:
+            if target.id in self._occlusions.slipped:
                 self._propagator.rewind(target.id, self._propagator.time)
                 continue
             self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
@@ -310,121 +297,24 @@ class SmoTracker:
     def _clip_starts(self) -> bool:
         """Whether the detector runs on this frame."""
         first_only = self._first_frame_only
-        slipped = self._rivals.slipped
+        slipped = self._occlusions.slipped
         live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
-        wanted = self._rivals.wants_detector or self._crossings.wants_detector(self._targets)
-        return self._schedule.starts(live, self._settings, wanted)
+        return self._schedule.starts(live, self._settings, self._occlusions.wants_detector)
 
     def _confront(self, frame: Frame) -> None:
-        """Detect, match detections with live masklets, then with lost ones; the rest are born."""
-        settings = self._settings
-        found = self._view.detect(settings.detector_confidence, settings.detector_image_size)
-        found = found.select(~self._background.ignores(found.boxes))
-        live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
-        lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
-        prompts: dict[int, FloatArray] = {}
-        # what lies still at a known place of clutter says nothing about a target that flies past
-        still, travelled = self._clutter.claim(found.boxes)
-        free = np.flatnonzero(~still & ~show_several(found.boxes, live))
-        appearance = self._describe(frame, found, free, live)
-        for identity, (box, crossing) in self._crossings.settle(self._targets, found.boxes[free]).items():
-            self._targets[identity].restart(box)
-            self._propagator.rewind(identity, crossing.frame)
-            prompts[identity] = box
-        elsewhere = self._rivals.slipped
-        slipped = [target for target in live if target.id in elsewhere]
-        live = [target for target in live if target.id not in elsewhere]
-        for group in (live, slipped, lost):
-            if not group:
-                continue
-            candidates = free if group is not lost else free[found.scores[free] >= settings.birth_confidence]
-            if group is slipped:
-                candidates = candidates[~lies_on_any(found.boxes[candidates], live)]
-            sides = self._masklet_side(group), Side.in_sight(found.boxes[candidates], appearance[candidates])
-            if self.observe is not None:
-                self.observe(*sides, group is lost)
-            result = associate(*sides, lost=group is lost)
-            for row, column in result.matches:
-                target, index = group[row], int(candidates[column])
-                box = found.boxes[index]
-                drifted = target.mask is None or (
-                    float(pairwise_iou(target.box, box)[0, 0]) < _DRIFT_IOU
-                    and found.scores[index] >= settings.birth_confidence
-                )
-                if drifted:
-                    target.restart(box)
-                    prompts[target.id] = box
-                self._accept(target, found, index, appearance)
-            for row in result.unmatched_masklets if group is not lost else ():
-                group[row].missed()
-            matched = candidates[[column for _, column in result.matches]]
-            free = free[~np.isin(free, matched)]
-        free = free[~self._background.burnt_in(found.boxes[free])]
-        prompts.update(self._births(found, appearance, free, travelled))
-        if prompts:
-            for identity, masklet in self._propagator.prompt(frame, prompts).items():
-                target = self._targets[identity]
-                self._look(target, masklet, 0.0, ungated=True)
-                if target.mask_box is not None:
-                    target.margins = box_margins(prompts[identity], target.mask_box)
-                    if target.age == 0 and target.displacement.farthest == 0:
-                        target.first_place = BackgroundTemplate.take(frame.image, target.mask_box)
-                    target.motion.center = box_centers(prompts[identity])[0]
-                    target.size = box_sizes(prompts[identity])[0]
-                elif target.hits <= 1:
-                    target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
-
-    def _describe(self, frame: Frame, found: Detections, free: np.ndarray, live: list[Target]) -> FloatArray:
-        """Appearance of detections; zeros, which agree with none, where it would be looked at for nothing.
-
-        It is needed of what may start a target or lies near one.
-
-        Args:
-            frame: the current frame.
-            found: detections.
-            free: indices of those that are no clutter.
-            live: live targets.
-
-        Returns:
-            float32 (len(found), D).
-        """
-        boxes = found.boxes[free]
-        useful = found.scores[free] >= self._settings.birth_confidence
-        if live and len(free):
-            nowhere = np.zeros((len(free), live[0].appearance.size), dtype=np.float32)
-            near = appearance_matters(self._masklet_side(live), Side.in_sight(boxes, nowhere))
-            useful |= near.any(axis=0)
-        described = self._propagator.describe(frame, boxes[useful])
-        width = next((target.appearance.size for target in self._targets.values()), described.shape[1])
-        appearance = np.zeros((len(found), width), dtype=np.float32)
-        if len(described):
-            appearance[free[useful]] = described
-        return appearance
-
-    def _accept(self, target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
-        """Tell a target of a detection that agrees with it."""
-        score, class_id = float(found.scores[index]), int(found.class_ids[index])
-        target.detected(found.boxes[index], score, class_id, appearance[index])
-
-    def _births(
-        self, found: Detections, appearance: FloatArray, free: np.ndarray, travelled: FloatArray
-    ) -> dict[int, FloatArray]:
-        """Start targets at detections that nobody claims; returns their prompts."""
-        prompts: dict[int, FloatArray] = {}
-        for index in self._targets.births(found, free, self._crossings.unsettled, self._settings):
-            target = Target.born(self._targets.next_id, found.boxes[index], appearance[index])
-            self._targets.add(target)
-            target.displacement.farthest = float(travelled[index])
-            self._accept(target, found, index, appearance)
-            prompts[target.id] = found.boxes[index]
-        return prompts
-
-    def _masklet_side(self, targets: list[Target]) -> Side:
-        return Side(
-            as_boxes([target.box for target in targets]),
-            np.stack([target.appearance for target in targets]),
-            np.array([target.reach for target in targets], dtype=np.float32),
-        )
+        """Run the detector, and put masklets where it says."""
+        prompts = self._pass.run(frame, self._settings, self.observe)
+        for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
+            target = self._targets[identity]
+            self._look(target, masklet, 0.0, ungated=True)
+            if target.mask_box is not None:
+                target.margins = box_margins(prompts[identity], target.mask_box)
+                if target.age == 0 and target.displacement.farthest == 0:
+                    target.first_place = BackgroundTemplate.take(frame.image, target.mask_box)
+                target.motion.center = box_centers(prompts[identity])[0]
+                target.size = box_sizes(prompts[identity])[0]
+            elif target.hits <= 1:
+                target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
 
     def _bury(self) -> None:
         """Forget targets that are REMOVED."""

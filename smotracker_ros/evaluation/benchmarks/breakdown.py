@@ -24,7 +24,7 @@ from smotracker_ros.masklets import views as views_module
 from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import build_tracker, load_settings
-from smotracker_ros.tracking import tracker as tracker_module
+from smotracker_ros.tracking import detector_pass
 from smotracker_ros.tracking.camera_motion import CameraMotion
 from smotracker_ros.tracking.tracker import SmoTracker
 
@@ -54,7 +54,7 @@ def _steps() -> tuple[tuple[Any, str, str], ...]:
         (Propagator, "prompt", "propagation, the rest"),
         (YoloDetector, "detect", "detector, round its network"),
         (CameraMotion, "update", "camera motion"),
-        (tracker_module, "associate", "association"),
+        (detector_pass, "associate", "association"),
         (SmoTracker, "update", _REST),
     )
 
