@@ -148,6 +148,7 @@ def table(results: Mapping[float, Cell], lead: Mapping[str, list[Cell]], title: 
         for cell in results.values()
     )
     lines[-1] += "."
+    lines += ["", "![HOTA and IDF1 by the share of detections taken away](detection_failure.png)"]
     for view in VIEWS:
         lines += ["", f"### {title}: {TITLES[view]}, {count} sequences", ""]
         lines += ["| gone | tracker | " + " | ".join(COLUMNS) + " | left of HOTA | left of IDF1 |"]
@@ -197,11 +198,13 @@ def plot(results: Mapping[float, Cell], path: Path) -> None:
                 width = 2.5 if name in PRESETS else 1.2
                 axis.plot(shares, values, "o-", markersize=4, linewidth=width, label=name, color=colors[number % 20])
             axis.set(ylabel=f"{metric} (%)", title=title if line == 0 else "")
+            # from 0: what is left of a tracker is a share of its height
+            axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
         axes[-1][column].set_xlabel("detections taken away (%)")
     axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
 
 
 @warnings_once()
