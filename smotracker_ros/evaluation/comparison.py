@@ -21,14 +21,16 @@ from smotracker_ros.core.code_version import TRACKING_CODE, code_checksum
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.global_state import quiet, threads
 from smotracker_ros.core.settings import TrackerSettings
-from smotracker_ros.detection import Detections, Detector, DetectorError
+from smotracker_ros.detection import Detector, DetectorError
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
     FRAMES_CODE,
     CachedDetector,
+    LiveDetector,
     cached_detections,
     content_checksum,
 )
+from smotracker_ros.evaluation.detection_failure import DetectionFailure
 from smotracker_ros.evaluation.metrics import (
     SIMILARITIES,
     Score,
@@ -73,6 +75,7 @@ class Plan:
         grounding_dino_weights: `detector_weights` of presets with Grounding DINO; empty: the default. Those of
             `overrides` are the YOLO's that all others share.
         variant: what else the tracks depend on, such as a part of the tracker that a script has replaced.
+        failure: which of the detections all trackers have to do without; None: they have all.
     """
 
     output: Path
@@ -82,6 +85,7 @@ class Plan:
     class_aware: bool = False
     grounding_dino_weights: str = ""
     variant: str = ""
+    failure: DetectionFailure | None = None
 
     def overrides_of(self, name: str) -> dict[str, Any]:
         """What differs from the preset in the settings of a row.
@@ -302,6 +306,7 @@ def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
         sequence.length,
         sequence.cuts,
         plan.variant,
+        *([] if plan.failure is None else [plan.failure.key(sequence)]),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -335,42 +340,21 @@ def _read_run(path: Path) -> Run | None:
         return None
 
 
-class _LiveDetector:
-    """A detector that is asked while the tracker runs; like the cached one it counts how often."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self.passes = 0
-
-    @property
-    def class_names(self) -> Mapping[int, str]:
-        """Names of the classes by number."""
-        return self._detector.class_names
-
-    @property
-    def name(self) -> str:
-        """Name of the model and checksum of its weights."""
-        return self._detector.name
-
-    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
-        """Detections of the frame."""
-        self.passes += 1
-        return self._detector.detect(frame, least_confidence, image_size)
-
-
 def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
     settings = plan.settings_of(name)
     device = choose_device(settings.device)
     real = _detector(settings)
     network = _network(settings.masklet_weights, settings.masklet_image_size, device)
-    if settings.detector == "yolo" or name not in PRESETS:
+    if settings.detector == "yolo" or name not in PRESETS or plan.failure is not None:
         size, variant = settings.detector_image_size, _variant(settings)
         cached = cached_detections(sequence, real, plan.cache, size, variant=variant)
-        detector: _LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
+        if plan.failure is not None:
+            cached = plan.failure.thin(sequence, cached)
+        detector: LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
         seconds_per_pass = cached.seconds_per_frame
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
-        detector, seconds_per_pass = _LiveDetector(real), 0.0
+        detector, seconds_per_pass = LiveDetector(real), 0.0
     appearances = _appearances(network, settings.masklet_mode, content_checksum(sequence.video))
     saved = appearances.saved_seconds
     if name in PRESETS:

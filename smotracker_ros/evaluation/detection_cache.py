@@ -94,6 +94,33 @@ class CachedDetector:
         return found.select(found.scores >= least_confidence)
 
 
+class LiveDetector:
+    """A detector that is asked while the tracker runs; like the cached one it counts how often.
+
+    Attributes:
+        passes: frames for which it was asked.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.passes = 0
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by number."""
+        return self._detector.class_names
+
+    @property
+    def name(self) -> str:
+        """Name of the model and checksum of its weights."""
+        return self._detector.name
+
+    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
+        """Detections of the frame."""
+        self.passes += 1
+        return self._detector.detect(frame, least_confidence, image_size)
+
+
 def cached_detections(
     sequence: EvaluationSequence,
     detector: Detector,
