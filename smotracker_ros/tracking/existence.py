@@ -34,7 +34,6 @@ TERMS = (
     "bias",
     "score",
     "missed",
-    "surprise",
     "displacement",
     "displacement_lately",
     "place_unchanged",
@@ -45,7 +44,6 @@ TERMS = (
     "mask_change",
     "size_change",
     "unsupported",
-    "age",
 )
 """Names of the terms, in the order of their values."""
 
@@ -68,7 +66,6 @@ class DetectionRecord:
 
     hits: float = 0.0
     missed: float = 0.0
-    _passes: float = 0.0
     _weight_lately: float = 0.0
     _log_odds: float = 0.0
     _since: float = float("inf")
@@ -84,29 +81,20 @@ class DetectionRecord:
         """Mean log-odds of the confidences of its latest hits."""
         return self._log_odds / max(self._weight_lately, 1e-6)
 
-    @property
-    def found_share(self) -> float:
-        """Share of the passes up to its last hit that found it."""
-        return self.hits / max(self._passes - self.missed, 1e-6)
-
     def hit(self, score: float) -> None:
         """A pass has found it with that confidence."""
         weight = self._weight()
         self.hits += weight
-        self._passes += weight
         self._weight_lately += weight
         self._log_odds += weight * float(logit(np.clip(score, 1 - _SUREST, _SUREST)))
         self.missed = 0.0
 
     def miss(self) -> None:
         """A pass has not found it."""
-        weight = self._weight()
-        self._passes += weight
-        self.missed += weight
+        self.missed += self._weight()
 
     def forgive(self) -> None:
         """Forget the misses: somebody knows better."""
-        self._passes -= self.missed
         self.missed = 0.0
 
     def _weight(self) -> float:

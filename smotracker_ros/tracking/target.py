@@ -61,6 +61,8 @@ _POOR_QUALITY = 0.4
 _POOR_SHARE = 0.8
 # A position may be off by this many sizes per second out of sight, on top of the prediction
 _REACH_PER_SECOND = 1.5
+# ... and by so many standard deviations of the camera's motion since then
+_SIGMAS = 3.0
 
 
 def size_gain(seconds: float) -> float:
@@ -137,6 +139,8 @@ class Target:
     record: DetectionRecord = field(default_factory=DetectionRecord)
     probability: float = 0.0
     vouched: bool = False
+    # of the camera's motion since it was seen, pixels
+    _camera_variance: float = 0.0
     _log_odds: float = 0.0
     _settled_at: float = 0.0
     _woken: bool = False
@@ -169,7 +173,8 @@ class Target:
     @property
     def reach(self) -> float:
         """How far the target may be from its predicted centre, in pixels; 0 while it is seen."""
-        return _REACH_PER_SECOND * self.seconds_unseen * max(self.longer_side, 8.0)
+        flown = _REACH_PER_SECOND * self.seconds_unseen * max(self.longer_side, 8.0)
+        return flown + _SIGMAS * float(np.sqrt(self._camera_variance))
 
     @property
     def is_live(self) -> bool:
@@ -208,6 +213,7 @@ class Target:
             gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
             self.background_velocity = self.background_velocity + gain * (background - self.background_velocity)
         self.motion.predict(shift, seconds)
+        self._camera_variance = self._camera_variance * shift.zoom**2 + shift.error**2
         self.displacement.predict(shift, passed)
         self.record.predict(passed)
         if self.first_place is not None:
@@ -261,7 +267,7 @@ class Target:
         self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         self.usual_side += (1 - float(np.exp(-elapsed / _USUAL_SECONDS))) * (self.longer_side - self.usual_side)
         self.frames_since_seen = 0
-        self.seconds_unseen = 0.0
+        self.seconds_unseen = self._camera_variance = 0.0
 
     def lie(self, on_fixed: bool, seconds: float) -> None:
         """Note whether a mask lies on what is fixed in the image, so many seconds after the one before."""
@@ -332,8 +338,6 @@ class Target:
             "mask_change": min(self.quality / max(self.mean_quality, 0.1), 1.5) - 1 if seen else 0.0,
             "size_change": abs(float(np.log(max(size, 1.0) / max(self.usual_side, 1.0)))),
             "unsupported": np.log1p(self.seconds_since_detection),
-            "age": np.log1p(self.seconds_alive),
-            "surprise": min(record.missed, MOST_MISSED) * record.found_share,
         }
         return np.array([values[name] for name in TERMS], dtype=np.float64)
 

@@ -208,18 +208,6 @@ def test_the_past_fades() -> None:
     assert record.score == pytest.approx(float(logit(0.3)), rel=0.05)
 
 
-def test_misses_surprise_more_where_a_target_was_always_found() -> None:
-    often, seldom = DetectionRecord(), DetectionRecord()
-    for index in range(20):
-        for record in (often, seldom):
-            record.predict(0.4)
-        often.hit(0.5)
-        seldom.hit(0.5) if index % 4 == 0 else seldom.miss()
-    often.miss()
-    assert often.found_share > 0.9
-    assert seldom.found_share < 0.4
-
-
 def test_weights_of_another_network_s_masks_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "weights.yaml"
     one = "{bias: 1.0, mask_quality: 5.0}"
