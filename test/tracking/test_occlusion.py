@@ -198,15 +198,26 @@ def test_of_three_that_meet_each_is_found_again(rate: float) -> None:
 
 
 def test_clusters_join_and_who_has_parted_is_settled_while_the_others_are_not() -> None:
-    scene = Scene([(100, 50), (160, 50), (200, 50)])
-    scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((160, 50), (140, 50)), 3: ((200, 50), (170, 50))})
-    assert scene.occlusions.unsettled == {1, 2}
-    scene.fly(0.4, {1: ((130, 50), (154, 50)), 2: ((140, 50), (124, 50)), 3: ((170, 50), (152, 50))})
+    scene = Scene([(100, 50), (200, 50), (160, 50)])
+    scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((200, 50), (170, 50)), 3: ((160, 50), (140, 50))})
+    assert scene.occlusions.unsettled == {1, 3}
+    scene.fly(0.4, {1: ((130, 50), (154, 50)), 2: ((170, 50), (152, 50)), 3: ((140, 50), (124, 50))})
     assert scene.occlusions.unsettled == {1, 2, 3}
     assert scene.settle([(124, 50), (153, 50)]) == {}
-    assert scene.occlusions.unsettled == {1, 3}
-    scene.fly(0.4, {1: ((154, 50), (178, 50)), 2: ((124, 50), (108, 50)), 3: ((152, 50), (134, 50))})
+    assert scene.occlusions.unsettled == {1, 2}
+    scene.fly(0.4, {1: ((154, 50), (178, 50)), 2: ((152, 50), (134, 50)), 3: ((124, 50), (108, 50))})
     assert scene.settle([(178, 50), (108, 50), (134, 50)]) == {}
+    assert not scene.occlusions.unsettled
+
+
+def test_where_flights_cannot_tell_the_masks_are_trusted() -> None:
+    """They meet, stop, and part to the sides, each a little nearer to where the other's flight ends."""
+    scene = Scene([(85, 50), (128, 50)])
+    scene.fly(0.5, {1: ((85, 50), (100, 50)), 2: ((128, 50), (113, 50))})
+    scene.fly(0.5, {1: ((100, 50), (100, 50)), 2: ((113, 50), (113, 50))})
+    assert scene.occlusions.unsettled == {1, 2}
+    scene.fly(0.5, {1: ((100, 50), (105.5, 66)), 2: ((113, 50), (107.5, 34))})
+    assert scene.settle([(105.5, 66), (107.5, 34)]) == {}
     assert not scene.occlusions.unsettled
 
 
@@ -236,11 +247,11 @@ def test_who_hovers_gets_its_mask_back_from_one_that_passes_by() -> None:
     scene = Scene([(100, 50), (140, 61)])
     scene.fly(0.8, {1: ((100, 50), (100, 50)), 2: ((140, 61), (108, 61))})
     assert scene.occlusions.unsettled == {1, 2}
-    scene.fly(0.4, {1: ((100, 50), (99, 51)), 2: ((108, 61), (92, 61))})
-    assert scene.settle([(92, 61)]) == {}
-    assert scene.settle([(99, 51), (92, 61)]) == {}
+    scene.fly(0.6, {1: ((100, 50), (92, 52)), 2: ((108, 61), (84, 61))})
+    assert scene.occlusions.wants_detector, "straight flights have passed"
+    assert scene.settle([(84, 61)]) == {}
     assert scene.occlusions.unsettled == {1, 2}
-    scene.fly(0.4, {1: ((99, 51), (76, 61)), 2: ((92, 61), (76, 61))})
+    scene.fly(0.25, {1: ((92, 52), (76, 61)), 2: ((84, 61), (76, 61))})
     assert scene.occlusions.wants_detector
     assert scene.settle([(76, 61), (100, 50)]) == {1: (100, 50)}
     assert not scene.occlusions.unsettled
