@@ -43,7 +43,21 @@ def test_a_plain_sky_gives_no_hold() -> None:
     camera = CameraMotion()
     sky = np.full((480, 640, 3), 120, dtype=np.uint8)
     camera.update(sky, 1 / 30)
-    assert camera.update(sky, 1 / 30) is STILL
+    shift = camera.update(sky, 1 / 30)
+    assert not shift.measured and shift.error == 0
+    np.testing.assert_array_equal(shift.matrix, STILL.matrix)
+
+
+def test_a_camera_that_moved_is_unsure_where_the_picture_gives_no_hold() -> None:
+    camera, generator = CameraMotion(), np.random.default_rng(0)
+    ground = cv2.GaussianBlur(generator.integers(0, 255, (480, 1600)).astype(np.uint8), (0, 0), 3)
+    errors = []
+    for index in range(40):
+        view = ground[:, 4 * index : 4 * index + 640] if index < 30 else np.full((480, 640), 120, dtype=np.uint8)
+        errors.append(camera.update(np.repeat(view[..., None], 3, axis=2), 1 / 30))
+    assert errors[29].measured and not errors[31].measured
+    assert 1 < errors[31].error < 4, "it went on by 4 pixels per frame, as far as anybody knows"
+    assert errors[39].error < errors[31].error
 
 
 def test_video_noise_in_a_plain_sky_gives_no_hold() -> None:
