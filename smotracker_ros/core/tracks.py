@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.core.geometry import FloatArray, MaskPatch
+from smotracker_ros.core.ignore_mask import IgnoreMask
 
 
 class TrackState(IntEnum):
@@ -64,6 +65,7 @@ class Tracks:
         image_size: (height, width) of that frame in pixels.
         items: the tracks; iterate over this object to get them.
         detector_ran: whether the detector was used on this frame (a clip started here).
+        ignored: places in which nothing is looked for, as the user has said.
     """
 
     timestamp_ns: int
@@ -71,6 +73,7 @@ class Tracks:
     image_size: tuple[int, int]
     items: tuple[Track, ...] = field(default=())
     detector_ran: bool = False
+    ignored: IgnoreMask = field(default=IgnoreMask(), compare=False, repr=False)
 
     def __iter__(self) -> Iterator[Track]:
         return iter(self.items)

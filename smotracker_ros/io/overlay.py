@@ -12,6 +12,7 @@ from smotracker_ros.core.geometry import FloatArray, MaskPatch
 from smotracker_ros.core.tracks import Track, Tracks, TrackState
 
 MASK_OPACITY = 0.45
+IGNORED_BRIGHTNESS = 0.5
 LOST_COLOR = (160, 160, 160)
 SMALL_TARGET = 24
 """Side in drawn pixels below which a target gets a box with a gap, so that the line does not cover it."""
@@ -52,7 +53,7 @@ def track_color(track_id: int) -> tuple[int, int, int]:
 
 
 def draw_overlay(frame: Frame, tracks: Tracks, trails: Trails | None = None, scale: int | None = None) -> UInt8Image:
-    """Draw the reported tracks, and lost ones in thin grey.
+    """Draw the reported tracks, and lost ones in thin grey; what the user ignores is dark.
 
     Args:
         frame: the frame that the tracks belong to; not changed.
@@ -65,6 +66,9 @@ def draw_overlay(frame: Frame, tracks: Tracks, trails: Trails | None = None, sca
     """
     scale = scale or overlay_scale(frame.height, frame.width)
     image = frame.image.copy()
+    if tracks.ignored:
+        places = tracks.ignored.of_size(frame.height, frame.width)
+        image[places] = (image[places] * IGNORED_BRIGHTNESS).astype(np.uint8)
     for track in tracks.reported:
         if track.mask is not None:
             _tint(image, track.mask, track_color(track.id))

@@ -216,7 +216,9 @@ class SmoTracker:
         self._background.exclude([target.box for target in self._targets.live])
         names = self._detector.class_names
         items = tuple(self._targets[key].report(names, self._settings) for key in sorted(self._targets))
-        return Tracks(frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects)
+        return Tracks(
+            frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects, self._background.ignored
+        )
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
         interval = self._settings.masklet_seconds

@@ -17,6 +17,7 @@ from rosbags.highlevel import AnyReader
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import MaskPatch
+from smotracker_ros.core.ignore_mask import IgnoreMask
 from smotracker_ros.core.tracks import Track, Tracks, TrackState
 from smotracker_ros.io.message_types import SMOTRACKER_MSGS, VISION_MSGS, typestore
 from smotracker_ros.io.overlay import Trails, draw_overlay, track_color
@@ -115,6 +116,16 @@ def test_overlay_leaves_the_frame_alone_and_marks_reported_tracks_only() -> None
     assert np.abs(confirmed - expected).max() <= 2
     only_tentative = Tracks(0, 0, (300, 500), (_track(4, 40, TrackState.TENTATIVE),))
     np.testing.assert_array_equal(draw_overlay(frame, only_tentative), before)
+
+
+def test_overlay_shows_what_the_user_ignores(tmp_path: Path) -> None:
+    path = tmp_path / "ignored.yaml"
+    path.write_text("polygons:\n  - [[0, 0], [100, 0], [100, 50], [0, 50]]\n")
+    frame = _pair(0, 300, 500)[0]
+    image = draw_overlay(frame, Tracks(0, 0, (300, 500), ignored=IgnoreMask.load(str(path))))
+    np.testing.assert_array_equal(image[:50, :100], frame.image[:50, :100] // 2)
+    np.testing.assert_array_equal(image[51:], frame.image[51:])
+    np.testing.assert_array_equal(image[:50, 101:], frame.image[:50, 101:])
 
 
 def test_trails_are_bounded_and_forgotten() -> None:
