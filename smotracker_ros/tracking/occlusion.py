@@ -185,8 +185,8 @@ class Occlusions:
             By the ids of those that were restarted: the frame since which they may remember another.
         """
         moved: dict[int, int] = {}
-        for ids in self._questions:
-            members = [targets[identity] for identity in ids if targets[identity].state is not TrackState.REMOVED]
+        for ids in _joined(ids for ids, pair in self._pairs.items() if not pair.settled):
+            members = [targets[key] for key in sorted(ids) if targets[key].state is not TrackState.REMOVED]
             if len(members) > 1:
                 moved |= self._settle(members, targets, detections)
         self._questions = dict.fromkeys(self._questions, _INTERVAL)
@@ -246,13 +246,18 @@ class Occlusions:
         # who shares a place is known to be there only if the mask says so too: nobody can be moved to where two are
         alone = [chosen.count(place) == 1 for place in chosen]
         rows = [r for r, place in enumerate(chosen) if place is not None and (alone[r] or place == present[r])]
-        known = {members[row].id: places[taken[row]] for row in rows}
+        known = {members[row].id: row for row in rows}
         settled: set[int] = set()
-        for (first, second), pair in self._pairs.items():
-            apart = first in known and second in known and not _touch(known[first], known[second])[0, 0]
-            if apart and self._is_ripe((first, second), targets):
+        for ids, pair in self._pairs.items():
+            both = [known[identity] for identity in ids if identity in known]
+            where = [taken[row] for row in both]
+            if len(both) < 2 or _touch(places[where[:1]], places[where[1:]])[0, 0]:
+                continue
+            # where the masks show one place and the detector two, nobody needs to wait until they have passed
+            shown = {present[row] for row in both} - {None}
+            if self._is_ripe(ids, targets) or (len(shown) < 2 and detected[where].all()):
                 pair.settled = True
-                settled |= {first, second}
+                settled |= set(ids)
         moved: dict[int, int] = {}
         for row in rows:
             target, note, place = members[row], notes[row], taken[row]

@@ -257,6 +257,16 @@ def test_who_hovers_gets_its_mask_back_from_one_that_passes_by() -> None:
     assert not scene.occlusions.unsettled
 
 
+def test_two_masks_on_one_target_need_not_wait_if_the_detector_shows_both() -> None:
+    scene = Scene([(100, 50), (160, 50)])
+    scene.fly(0.4, {1: ((100, 50), (124, 50)), 2: ((160, 50), (136, 50))})
+    scene.fly(0.1, {1: ((124, 50), (126, 50)), 2: ((126, 50), (126, 50))})
+    assert not scene.occlusions.wants_detector, "straight flights have not passed"
+    assert scene.settle([(126, 50)]) == {}
+    assert scene.settle([(126, 50), (142, 50)]) == {2: (142, 50)}
+    assert not scene.occlusions.unsettled
+
+
 def test_one_place_settles_nothing() -> None:
     scene = Scene([(100, 50), (160, 50)])
     scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((160, 50), (130, 50))})
