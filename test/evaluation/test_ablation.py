@@ -16,7 +16,7 @@ from smotracker_ros.training.scenes import SceneSettings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
 STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds: STILL)
-NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, settings, model, image: None)
+NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, *arguments: None)
 
 
 @pytest.fixture(scope="module")
