@@ -134,7 +134,7 @@ def test_nobody_waits_for_an_image_that_takes_long(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any]
 ) -> None:
     """Hundreds of slices take the detector much longer than services and transitions wait."""
-    slices = ("slice_size:=40", "on_overload:=every_frame", "reliability:=reliable")
+    slices = ("slice_size:=48", "on_overload:=every_frame", "reliability:=reliable")
     process = start("tracker", "-r", "__ns:=/slow", *(text for item in slices for text in ("-p", item)))
     tracker = tracker_of(client, process, "/slow/smotracker")
     tracker.wait_until_active()
