@@ -1,6 +1,7 @@
 # make setup   everything needed, into .venv and install/ (the other targets call it)
 # make demo    track a clip through real ROS 2 processes; VIDEO=path for one's own
 # make test    lint, types and tests
+# make test-fast   lint, types and what can be tested of the tracker's core in two minutes, for daily work
 # make clean   remove what was built; .venv stays (remove the folder by hand to start afresh)
 
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ VIDEO ?=
 PRESET ?= y-smotracker
 TEST ?= test
 
-.PHONY: setup demo test lint clean lock help
+.PHONY: setup demo test test-fast lint clean lock help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,6 +25,11 @@ lint: setup
 
 test: lint
 	@. tools/environment.bash && python -m pytest $(TEST)
+
+test-fast: lint
+	@. tools/environment.bash && export OMP_NUM_THREADS=1 && failed=0 && \
+	{ python -m pytest -q -m "not slow" test/core test/test_house.py test/test_presets.py & others=$$!; } && \
+	{ python -m pytest -q -m "not slow" test/tracking || failed=1; wait $$others || failed=1; exit $$failed; }
 
 lock: setup
 	@.venv/bin/python tools/lock.py

@@ -82,6 +82,7 @@ def _states(body: str, before: str, folder: Path) -> tuple[dict[str, object], di
     return first, second
 
 
+@pytest.mark.slow
 def test_building_and_using_a_tracker_changes_nothing(tmp_path: Path) -> None:
     first, second = _states(TRACK, "", tmp_path)
     # which ultralytics makes at its import if the user has none yet
@@ -90,6 +91,7 @@ def test_building_and_using_a_tracker_changes_nothing(tmp_path: Path) -> None:
     assert second == first
 
 
+@pytest.mark.slow
 def test_a_users_own_settings_of_ultralytics_stay_and_so_do_flushed_denormals(tmp_path: Path) -> None:
     before = "import ultralytics; ultralytics.settings.update({'sync': True}); torch.set_flush_denormal(True)"
     first, second = _states(TRACK, before, tmp_path)
@@ -98,6 +100,7 @@ def test_a_users_own_settings_of_ultralytics_stay_and_so_do_flushed_denormals(tm
     assert second == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["svg", "agg"])
 def test_reports_leave_the_plotting_backend_alone(tmp_path: Path, backend: str) -> None:
     body = f"import matplotlib; matplotlib.use({backend!r})\n{REPORT}\nassert matplotlib.get_backend() == {backend!r}"

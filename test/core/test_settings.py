@@ -148,6 +148,7 @@ def test_the_tracker_works_at_every_limit(tracker: SmoTracker, field: dataclasse
         tracker.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [{"masklet_image_size": 32}, {"masklet_image_size": 160}, {"slice_size": 32}, {"slice_size": 128}],

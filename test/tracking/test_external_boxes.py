@@ -82,6 +82,7 @@ def test_a_cued_target_out_of_sight_is_lost_and_a_cue_wakes_it_under_its_id(trac
     assert np.abs(_center(again) - (64, 82)).max() < 4
 
 
+@pytest.mark.slow
 def test_empty_sky_is_not_reported_whatever_a_cue_says(tracker: SmoTracker) -> None:
     tracker.update(_frame(0))
     for index in range(1, 120):
@@ -122,6 +123,7 @@ def test_a_late_cue_means_the_target_that_was_there(tracker: SmoTracker) -> None
     assert tracker.cues.counts == {"used": 2}
 
 
+@pytest.mark.slow
 def test_cues_wait_for_their_frame_and_others_are_refused(tracker: SmoTracker) -> None:
     for index in range(60):
         tracker.update(_frame(index, (60, 80)))

@@ -94,6 +94,7 @@ def seen(tracks: Tracks) -> dict[int, np.ndarray]:
     return {track.id: box_centers(track.box)[0] for track in tracks.reported}
 
 
+@pytest.mark.slow
 def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], scene: list[SceneFrame]) -> None:
     run = Run(build_tracker(load_settings()))
     snapshots: list[bytes] = []
@@ -132,6 +133,7 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], sce
         print(f"{len(chosen)} calls failed, one at a time; {near} of {compared} places within 4 pixels")
 
 
+@pytest.mark.slow
 def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame], scene: list[SceneFrame]) -> None:
     settings = load_settings(overrides={"clip_seconds": 0.13})
     calm, troubled = build_tracker(settings), build_tracker(settings)
