@@ -251,7 +251,7 @@ class Occlusions:
         for ids, pair in self._pairs.items():
             both = [known[identity] for identity in ids if identity in known]
             where = [taken[row] for row in both]
-            if len(both) < 2 or _touch(places[where[:1]], places[where[1:]])[0, 0]:
+            if pair.settled or len(both) < 2 or _touch(places[where[:1]], places[where[1:]])[0, 0]:
                 continue
             # where the masks show one place and the detector two, nobody needs to wait until they have passed
             shown = {present[row] for row in both} - {None}
