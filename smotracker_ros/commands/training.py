@@ -147,13 +147,14 @@ def fit_existence(
         fit,
         read_samples,
         select_terms,
+        write_samples,
         write_weights,
     )
 
     tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
     samples = read_samples(recorded) if recorded else collect(read_clips(data)[::step], scenes, tracker, seed)
     if record is not None:
-        np.savez(record, **vars(samples))
+        write_samples(record, samples)
     table = Table("term", "of", "weight", "log-loss without it")
     weights, facts = {}, {"models": dict(tracker.models), "films": len(np.unique(samples.groups))}
     for state, part in (("tentative", ~samples.confirmed), ("confirmed", samples.confirmed)):

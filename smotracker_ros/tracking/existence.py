@@ -60,32 +60,30 @@ class DetectionRecord:
     """What detector passes have said of a target.
 
     Attributes:
-        hits: weight of all passes that found it.
+        hits: weight of the passes that found it, fading.
         missed: weight of the passes since the last of them.
     """
 
     hits: float = 0.0
     missed: float = 0.0
-    _weight_lately: float = 0.0
     _log_odds: float = 0.0
     _since: float = float("inf")
 
     def predict(self, seconds: float) -> None:
         """Move on in time."""
         kept = float(np.exp(-seconds / _MEMORY_SECONDS))
-        self._weight_lately, self._log_odds = self._weight_lately * kept, self._log_odds * kept
+        self.hits, self._log_odds = self.hits * kept, self._log_odds * kept
         self._since += seconds
 
     @property
     def score(self) -> float:
         """Mean log-odds of the confidences of its latest hits."""
-        return self._log_odds / max(self._weight_lately, 1e-6)
+        return self._log_odds / max(self.hits, 1e-6)
 
     def hit(self, score: float) -> None:
         """A pass has found it with that confidence."""
         weight = self._weight()
         self.hits += weight
-        self._weight_lately += weight
         self._log_odds += weight * float(logit(np.clip(score, 1 - _SUREST, _SUREST)))
         self.missed = 0.0
 

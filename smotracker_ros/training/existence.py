@@ -153,11 +153,22 @@ def collect(clips: Sequence[Clip], scenes: int, tracker: SmoTracker, seed: int =
     return Samples(np.array(terms).reshape(-1, len(TERMS)), np.array(true), np.array(confirmed), np.array(groups))
 
 
+def write_samples(path: Path, samples: Samples) -> None:
+    """Write the file that :func:`read_samples` reads."""
+    np.savez_compressed(path, names=np.array(TERMS), **vars(samples))
+
+
 def read_samples(paths: Sequence[Path]) -> Samples:
-    """Samples that earlier runs have recorded, as one; groups of different files stay apart."""
+    """Samples that earlier runs have recorded, as one; groups of different files stay apart.
+
+    Raises:
+        ValueError: if a file was recorded with other terms.
+    """
     parts = []
     for path in paths:
         with np.load(path) as content:
+            if tuple(content["names"]) != TERMS if "names" in content else True:
+                raise ValueError(f"{path} was recorded with other terms; record anew with --record")
             parts.append({name: content[name] for name in ("terms", "true", "confirmed", "groups")})
     offsets = np.cumsum([0, *(int(part["groups"].max(initial=-1)) + 1 for part in parts)])
     return Samples(

@@ -19,6 +19,7 @@ from smotracker_ros.training.existence import (
     log_loss,
     read_samples,
     select_terms,
+    write_samples,
     write_weights,
 )
 from smotracker_ros.training.moving_clips import moving, still
@@ -72,10 +73,16 @@ def test_recorded_samples_are_fitted_as_one(tmp_path: Path) -> None:
     for name, rows in (("a", slice(0, 1500)), ("b", slice(1500, None))):
         chosen = np.zeros(len(samples.true), dtype=np.bool_)
         chosen[rows] = True
-        np.savez(tmp_path / f"{name}.npz", **vars(samples.select(chosen)))
+        write_samples(tmp_path / f"{name}.npz", samples.select(chosen))
     read = read_samples([tmp_path / "a.npz", tmp_path / "b.npz"])
     assert len(np.unique(read.groups)) == 14, "clips of two files are not the same"
     assert fit(read) == pytest.approx(fit(samples))
+
+
+def test_samples_of_other_terms_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "old.npz", **vars(_samples({})))
+    with pytest.raises(ValueError, match="recorded with other terms"):
+        read_samples([tmp_path / "old.npz"])
 
 
 @pytest.fixture(scope="module")
