@@ -152,7 +152,10 @@ def fit_existence(
     )
 
     tracker = build_tracker(load_settings(overrides={**PERMISSIVE, **parse_overrides(override)}))
-    samples = read_samples(recorded) if recorded else collect(read_clips(data)[::step], scenes, tracker, seed)
+    try:
+        samples = read_samples(recorded) if recorded else collect(read_clips(data)[::step], scenes, tracker, seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if record is not None:
         write_samples(record, samples)
     table = Table("term", "of", "weight", "log-loss without it")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import yaml
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from smotracker_ros.core.settings import SettingsError
 
@@ -25,6 +25,8 @@ FITTED = Path(__file__).with_name("existence.yaml")
 _SAME_SECONDS = 0.05
 # What was detected, or missed, so many seconds ago has lost two thirds of its weight
 _MEMORY_SECONDS = 2.0
+# Probability follows the evidence of single frames within about so many seconds
+_SETTLING_SECONDS = 0.5
 # Confidences beyond these say no more
 _SUREST = 0.95
 # Misses in a row beyond so many say no more
@@ -98,6 +100,29 @@ class DetectionRecord:
     def _weight(self) -> float:
         since, self._since = self._since, 0.0
         return float(1 - np.exp(-since / _SAME_SECONDS))
+
+
+@dataclass
+class Belief:
+    """A probability that follows the evidence of single frames slowly."""
+
+    _log_odds: float = 0.0
+    _settled_at: float = 0.0
+    _new: bool = True
+
+    def renew(self) -> None:
+        """Forget what was thought so far: of what is found again after it was lost, only new evidence counts."""
+        self._new = True
+
+    def follow(self, log_odds: float, age: float) -> float:
+        """Take a frame's evidence of a target that is so many seconds old; returns the probability in [0, 1]."""
+        since = age - self._settled_at
+        # what is young is known by its latest evidence alone
+        gain = max(1 - float(np.exp(-since / _SETTLING_SECONDS)), since / max(age, 1e-6))
+        known = age > 0 and not self._new
+        self._log_odds += (gain if known else 1.0) * (log_odds - self._log_odds)
+        self._settled_at, self._new = age, False
+        return float(expit(self._log_odds))
 
 
 class ExistenceModel:

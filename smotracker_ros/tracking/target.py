@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers, box_sizes, scaled_boxes
@@ -16,7 +15,7 @@ from smotracker_ros.core.tracks import Track, TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
-from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, DetectionRecord, ExistenceModel
+from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, Belief, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
 
 LOST_SHARE = 0.5
@@ -45,8 +44,6 @@ _FIXED_SECONDS = 0.5
 _LEAST_LATELY = 2.0
 # Who is so many standard deviations from the first place says that it has moved
 _MOVED_DEVIATIONS = 2.0
-# Probability follows the evidence of single frames within about so many seconds
-_SETTLING_SECONDS = 0.5
 # One detection may be anything; the second comes within a thirtieth of a second
 _LEAST_HITS = 2
 # Below this probability a TENTATIVE target costs more than it promises
@@ -141,9 +138,7 @@ class Target:
     vouched: bool = False
     # of the camera's motion since it was seen, pixels
     _camera_variance: float = 0.0
-    _log_odds: float = 0.0
-    _settled_at: float = 0.0
-    _woken: bool = False
+    _belief: Belief = field(default_factory=Belief)
 
     @staticmethod
     def born(identity: int, box: FloatArray, appearance: FloatArray) -> Target:
@@ -316,7 +311,8 @@ class Target:
             gain = max(_DETECTED_SIZE_GAIN, 1.0 / self.hits)
             self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         if self.state is TrackState.LOST:
-            self.state, self._woken = TrackState.CONFIRMED, True
+            self.state = TrackState.CONFIRMED
+            self._belief.renew()
 
     @property
     def evidence(self) -> npt.NDArray[np.float64]:
@@ -358,7 +354,7 @@ class Target:
             if self.place_unchanged is False:
                 self.first_place = None  # it has left
         confirmed = self.state is not TrackState.TENTATIVE
-        self.probability = self._settle(model.log_odds(self.evidence, confirmed))
+        self.probability = self._belief.follow(model.log_odds(self.evidence, confirmed), self.seconds_alive)
         if self.vouched:
             self.probability = max(self.probability, settings.confirm_probability)
             self.forgive()
@@ -370,17 +366,6 @@ class Target:
                 self.state = TrackState.REMOVED
         elif self.state is TrackState.CONFIRMED and self.probability < lost_share * settings.confirm_probability:
             self.state = TrackState.LOST
-
-    def _settle(self, log_odds: float) -> float:
-        """The probability that follows the evidence of single frames within half a second."""
-        since = self.seconds_alive - self._settled_at
-        # what is young is known by its latest evidence alone
-        gain = max(1 - float(np.exp(-since / _SETTLING_SECONDS)), since / max(self.seconds_alive, 1e-6))
-        # nor does what was thought of it while it was lost count after it has been found again
-        known = self.seconds_alive > 0 and not self._woken
-        self._log_odds += (gain if known else 1.0) * (log_odds - self._log_odds)
-        self._settled_at, self._woken = self.seconds_alive, False
-        return float(expit(self._log_odds))
 
     @property
     def has_waited(self) -> bool:

@@ -167,7 +167,7 @@ def read_samples(paths: Sequence[Path]) -> Samples:
     parts = []
     for path in paths:
         with np.load(path) as content:
-            if tuple(content["names"]) != TERMS if "names" in content else True:
+            if "names" not in content or tuple(content["names"]) != TERMS:
                 raise ValueError(f"{path} was recorded with other terms; record anew with --record")
             parts.append({name: content[name] for name in ("terms", "true", "confirmed", "groups")})
     offsets = np.cumsum([0, *(int(part["groups"].max(initial=-1)) + 1 for part in parts)])

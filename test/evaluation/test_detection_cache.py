@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -11,14 +10,13 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.code_version import code_checksum
-from smotracker_ros.core.frames import Frame
-from smotracker_ros.detection import Detections
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation import detection_cache
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import (
     LEAST_CONFIDENCE,
     CachedDetector,
+    LiveDetector,
     cached_detections,
     content_checksum,
     default_cache,
@@ -30,26 +28,6 @@ from smotracker_ros.training.scenes import SceneSettings
 FRAMES = 6
 
 
-class CountedDetector:
-    """The embedded detector, with a count of its passes."""
-
-    def __init__(self) -> None:
-        self._detector = YoloDetector()
-        self.passes = 0
-
-    @property
-    def class_names(self) -> Mapping[int, str]:
-        return self._detector.class_names
-
-    @property
-    def name(self) -> str:
-        return self._detector.name
-
-    def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
-        self.passes += 1
-        return self._detector.detect(frame, least_confidence, image_size)
-
-
 @pytest.fixture(scope="module")
 def sequence(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSequence:
     folder = tmp_path_factory.mktemp("data")
@@ -58,12 +36,12 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSequence:
 
 
 @pytest.fixture(scope="module")
-def detector() -> CountedDetector:
-    return CountedDetector()
+def detector() -> LiveDetector:
+    return LiveDetector(YoloDetector())
 
 
 def test_cached_detections_are_those_of_the_detector(
-    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+    sequence: EvaluationSequence, detector: LiveDetector, tmp_path: Path
 ) -> None:
     first = cached_detections(sequence, detector, tmp_path)
     passes = detector.passes
@@ -85,7 +63,7 @@ def test_cached_detections_are_those_of_the_detector(
 
 
 def test_another_image_size_or_video_is_another_entry(
-    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+    sequence: EvaluationSequence, detector: LiveDetector, tmp_path: Path
 ) -> None:
     natural = cached_detections(sequence, detector, tmp_path)
     passes = detector.passes
@@ -99,7 +77,7 @@ def test_another_image_size_or_video_is_another_entry(
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped"])
 def test_a_broken_file_is_made_anew(
-    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path, damage: str
+    sequence: EvaluationSequence, detector: LiveDetector, tmp_path: Path, damage: str
 ) -> None:
     whole = cached_detections(sequence, detector, tmp_path)
     (path,) = tmp_path.glob("*.npz")
@@ -130,7 +108,7 @@ def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPa
 
 
 def test_another_prompt_or_other_code_is_another_file(
-    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sequence: EvaluationSequence, detector: LiveDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached_detections(sequence, detector, tmp_path, variant="drone .")
     cached_detections(sequence, detector, tmp_path, variant="bird .")
@@ -147,7 +125,7 @@ def test_the_code_is_known_by_its_content() -> None:
 
 
 def test_detections_keep_the_numbers_of_their_frames(
-    sequence: EvaluationSequence, detector: CountedDetector, tmp_path: Path
+    sequence: EvaluationSequence, detector: LiveDetector, tmp_path: Path
 ) -> None:
     images = tmp_path / "img1"
     images.mkdir()
