@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.core.frames import Frame, UInt8Image
+from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector
+from smotracker_ros.detection.regions import RegionDetector, Regions
 
 Matrix = npt.NDArray[np.float64]
 
@@ -137,15 +139,40 @@ class DetectorView:
         if self._stack is not None:
             self._stack.push(frame, shift)
 
-    def detect(self, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
-        """Detections of the newest frame; see :meth:`Detector.detect`.
+    def regions(self, places: FloatArray, image_size: int = 0) -> Regions:
+        """What of the newest frame to look at in order to see some places, float32 (N, 4), xyxy pixels.
 
         Raises:
             ValueError: before the first frame.
         """
-        if self._frame is None:
-            raise ValueError("a detector needs a frame to look at")
-        seen = self._frame
+        frame = self._newest
+        scale = 0.0
+        if isinstance(self._detector, RegionDetector):
+            scale = self._detector.scale(frame.width, frame.height, image_size)
+        if scale == 0:
+            return Regions.whole(frame.width, frame.height)
+        return Regions.around(places, frame.width, frame.height, scale)
+
+    def detect(self, least_confidence: float = 0.0, image_size: int = 0, regions: Regions | None = None) -> Detections:
+        """Detections of the newest frame; see :meth:`Detector.detect`.
+
+        Args:
+            least_confidence: detections below are left out.
+            image_size: longer side in pixels at which the network sees the whole frame; 0: the detector's choice.
+            regions: what of it is looked at; None: all.
+
+        Raises:
+            ValueError: before the first frame.
+        """
+        seen = self._newest
         if self._stack is not None:
             seen = dataclasses.replace(seen, image=self._stack.image())
-        return self._detector.detect(seen, least_confidence, image_size)
+        if regions is None or regions.is_whole or not isinstance(self._detector, RegionDetector):
+            return self._detector.detect(seen, least_confidence, image_size)
+        return self._detector.detect_in(seen, regions, least_confidence, image_size)
+
+    @property
+    def _newest(self) -> Frame:
+        if self._frame is None:
+            raise ValueError("a detector needs a frame to look at")
+        return self._frame

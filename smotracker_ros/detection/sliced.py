@@ -16,6 +16,7 @@ import numpy.typing as npt
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, pairwise_overlap
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
+from smotracker_ros.detection.regions import RegionDetector, Regions, look_into
 
 OVERLAP = 0.2
 """Share of a slice that its neighbour shows, too: it should exceed the size of the targets, which are small."""
@@ -61,6 +62,19 @@ class SlicedDetector:
         """Tell the detector of a new prompt, if it takes one."""
         if isinstance(self._detector, PromptedDetector):
             self._detector.set_prompt(prompt)
+
+    def scale(self, width: int, height: int, image_size: int = 0) -> float:
+        """That at which a slice is seen; 0 if the detector must see whole frames."""
+        if not isinstance(self._detector, RegionDetector):
+            return 0.0
+        return self._detector.scale(min(width, self._size), min(height, self._size), image_size)
+
+    def detect_in(
+        self, frame: Frame, regions: Regions, least_confidence: float = 0.0, image_size: int = 0
+    ) -> Detections:
+        """Detections that the regions show; see :class:`smotracker_ros.detection.regions.RegionDetector`."""
+        scale = self.scale(frame.width, frame.height, image_size)
+        return look_into(self._detector, frame, regions, scale, least_confidence)
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`.

@@ -17,6 +17,7 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.global_state import global_state_kept
 from smotracker_ros.detection.detections import Detections, DetectorError
+from smotracker_ros.detection.regions import Regions, look_into
 from smotracker_ros.models.exports import exported, exports_folder, openvino_in_float32, require, signal_stack_kept
 from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 
@@ -101,6 +102,17 @@ class YoloDetector:
         if not self._motion_seconds:
             return min(longer, 640)
         return int(np.clip(longer, _LEAST_SIDE, _MOST_SIDE))
+
+    def scale(self, width: int, height: int, image_size: int = 0) -> float:
+        """Pixels of the network per pixel of a frame of that size."""
+        longer = max(width, height)
+        return (image_size or self._natural_size(longer)) / longer
+
+    def detect_in(
+        self, frame: Frame, regions: Regions, least_confidence: float = 0.0, image_size: int = 0
+    ) -> Detections:
+        """Detections that the regions show; see :class:`smotracker_ros.detection.regions.RegionDetector`."""
+        return look_into(self, frame, regions, self.scale(frame.width, frame.height, image_size), least_confidence)
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""

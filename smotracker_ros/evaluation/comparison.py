@@ -22,6 +22,7 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.global_state import quiet, threads
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.detection import Detector, DetectorError
+from smotracker_ros.detection.regions import RegionDetector
 from smotracker_ros.evaluation.appearance import SharedAppearance
 from smotracker_ros.evaluation.detection_cache import (
     FRAMES_CODE,
@@ -117,14 +118,14 @@ class Run:
         key: of everything that the tracks depend on.
         frames: frames tracked.
         seconds: CPU seconds, decoding left out, the detector passes that were used included.
-        passes: detector passes used.
+        passes: detector passes used; one that saw a part of a frame counts by its share.
         error: why there are no tracks; empty: there are.
     """
 
     key: str
     frames: int = 0
     seconds: float = 0.0
-    passes: int = 0
+    passes: float = 0.0
     error: str = ""
 
 
@@ -350,7 +351,9 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
         cached = cached_detections(sequence, real, plan.cache, size, variant=variant)
         if plan.failure is not None:
             cached = plan.failure.thin(sequence, cached)
-        detector: LiveDetector | CachedDetector = CachedDetector(cached, real.class_names, real.name)
+        detector: LiveDetector | CachedDetector = CachedDetector(
+            cached, real.class_names, real.name, real.scale if isinstance(real, RegionDetector) else None
+        )
         seconds_per_pass = cached.seconds_per_frame
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there

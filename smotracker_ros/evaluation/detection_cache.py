@@ -19,6 +19,7 @@ from smotracker_ros.core.code_version import code_checksum
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
+from smotracker_ros.detection.regions import Regions
 from smotracker_ros.evaluation.sequences import EvaluationSequence
 from smotracker_ros.io.pending import pending_path
 from smotracker_ros.tracking.camera_motion import CameraMotion
@@ -66,15 +67,29 @@ class CachedDetections:
 class CachedDetector:
     """Serves the cached detections of a sequence as a :class:`~smotracker_ros.detection.Detector`.
 
+    Args:
+        cached: the detections.
+        class_names: names of the classes by number.
+        name: of the detector that made them.
+        scale: of that detector (:class:`~smotracker_ros.detection.regions.RegionDetector`); None: it must see whole
+            frames.
+
     Attributes:
-        passes: frames for which it was asked.
+        passes: frames for which it was asked; a part of a frame counts by its share.
     """
 
-    def __init__(self, cached: CachedDetections, class_names: Mapping[int, str], name: str) -> None:
+    def __init__(
+        self,
+        cached: CachedDetections,
+        class_names: Mapping[int, str],
+        name: str,
+        scale: Callable[[int, int, int], float] | None = None,
+    ) -> None:
         self._cached = cached
         self._class_names = class_names
         self._name = name
-        self.passes = 0
+        self._scale = scale
+        self.passes = 0.0
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -86,9 +101,24 @@ class CachedDetector:
         """Name of the model and checksum of its weights."""
         return self._name
 
+    def scale(self, width: int, height: int, image_size: int = 0) -> float:
+        """Pixels of the network per pixel of a frame of that size."""
+        return 0.0 if self._scale is None else self._scale(width, height, image_size)
+
+    def detect_in(
+        self, frame: Frame, regions: Regions, least_confidence: float = 0.0, image_size: int = 0
+    ) -> Detections:
+        """What the regions show of the frame with that index."""
+        found = self._found(frame, least_confidence)
+        self.passes += regions.share
+        return found.select(regions.show(found.boxes))
+
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections of the frame with that index; the image is not looked at."""
         self.passes += 1
+        return self._found(frame, least_confidence)
+
+    def _found(self, frame: Frame, least_confidence: float) -> Detections:
         start, stop = np.searchsorted(self._cached.frames, [frame.index, frame.index + 1])
         found = self._cached.detections.select(np.arange(start, stop))
         return found.select(found.scores >= least_confidence)
@@ -103,7 +133,7 @@ class LiveDetector:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self.passes = 0
+        self.passes = 0.0
 
     @property
     def class_names(self) -> Mapping[int, str]:

@@ -44,13 +44,14 @@ class ClutterMap:
         self.boxes = np.concatenate([self.boxes, as_boxes(box)])
         self.absences = np.append(self.absences, 0)
 
-    def claim(self, detections: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    def claim(self, detections: FloatArray, seen: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], FloatArray]:
         """Say which detections of a detector pass lie still at a known place. Call it once per pass.
 
         A detection beside a place's centre is something that has begun to move: the place is given up.
 
         Args:
             detections: float32 (M, 4), xyxy pixels.
+            seen: bool (N,), which of :attr:`boxes` the detector has looked at.
 
         Returns:
             bool (M,): which lie still at a place; float32 (M,): how far the others have left one, in pixels, or 0.
@@ -59,7 +60,7 @@ class ClutterMap:
         travelled = np.zeros(len(detections), dtype=np.float32)
         if not len(self.boxes):
             return claimed, travelled
-        self.absences += 1
+        self.absences += seen
         if len(detections):
             overlap = pairwise_iou(self.boxes, detections)
             distance = np.linalg.norm(box_centers(self.boxes)[:, None] - box_centers(detections)[None], axis=2)

@@ -13,6 +13,7 @@ from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
+from smotracker_ros.detection.regions import Regions
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
@@ -69,26 +70,34 @@ class DetectorPass:
         self._view.push(frame, shift.matrix)
         self.clutter.predict(shift)
 
-    def run(self, frame: Frame, settings: TrackerSettings, observe: Observer | None = None) -> dict[int, FloatArray]:
+    def regions(self, targets: Sequence[Target], settings: TrackerSettings) -> Regions:
+        """What of the frame to look at in order to see some targets."""
+        return self._view.regions(as_boxes([target.box for target in targets]), settings.detector_image_size)
+
+    def run(
+        self, frame: Frame, regions: Regions, settings: TrackerSettings, observe: Observer | None = None
+    ) -> dict[int, FloatArray]:
         """Detect, match detections with live masklets, then with lost ones; the rest are born.
 
         Args:
             frame: the one of the last :meth:`advance`.
+            regions: what of it is looked at; targets elsewhere are left as they are.
             settings: thresholds and limits.
             observe: is told both sides of each association.
 
         Returns:
             By the ids of targets that are new or elsewhere than their masks: the box, float32 (4,), to prompt with.
         """
-        found = self._view.detect(settings.detector_confidence, settings.detector_image_size)
+        found = self._view.detect(settings.detector_confidence, settings.detector_image_size, regions)
         found = found.select(~self._background.ignores(found.boxes))
-        live = [self._targets[key] for key in sorted(self._targets) if self._targets[key].is_live]
-        lost = [self._targets[key] for key in sorted(self._targets) if self._targets[key].state is TrackState.LOST]
+        seen = self.seen(regions)
+        live = [target for target in seen if target.is_live]
+        lost = [target for target in seen if target.state is TrackState.LOST]
         # what lies still at a known place of clutter says nothing about a target that flies past
-        still, travelled = self.clutter.claim(found.boxes)
+        still, travelled = self.clutter.claim(found.boxes, regions.show(self.clutter.boxes))
         free = np.flatnonzero(~still & ~show_several(found.boxes, live))
         appearance = self._describe(frame, found, free, live, settings)
-        moved = self._occlusions.settle(self._targets, found.boxes[free])
+        moved = self._occlusions.settle(self._targets, found.boxes[free], [target.id for target in seen])
         prompts = {identity: self._targets[identity].box for identity in moved}
         for identity, since in moved.items():
             self._propagator.rewind(identity, since)
@@ -122,6 +131,12 @@ class DetectorPass:
             free = free[~np.isin(free, matched)]
         free = free[~self._background.burnt_in(found.boxes[free])]
         return prompts | self._births(found, appearance, free, travelled, settings)
+
+    def seen(self, regions: Regions) -> list[Target]:
+        """The targets that some regions show, by id."""
+        targets = [self._targets[key] for key in sorted(self._targets)]
+        shown = regions.show(as_boxes([target.box for target in targets]))
+        return [target for target, is_shown in zip(targets, shown.tolist(), strict=True) if is_shown]
 
     def _describe(
         self,

@@ -1,57 +1,62 @@
-"""Adaptive clips: on which frames the detector runs, within a budget, and on which SAM2 looks at calm targets.
+"""Adaptive clips: when the detector sees whole frames, and when the surroundings of doubtful targets, within a budget.
 
 All is counted in seconds, so that a faster camera does not change what is found, only how often it is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.target import Target
 
-# Early detector passes keep this distance, in seconds, so that a clip never degenerates to a detector on every frame
+# Looks at doubtful targets keep this distance, in seconds, or the detector would run on every frame
 _EARLY_SECONDS = 1 / 15
-# A newborn target is looked at again after so many seconds: a pass sooner sees the same picture
+# A newborn target is looked at again after so many seconds: a look sooner sees the same picture
 _SECOND_LOOK_SECONDS = 1 / 30
 # A second detection says much more of a newborn target than a third
 _LEAST_HITS = 2
 # Passes that may be saved up for when much happens at once
 _SAVED_PASSES = 3.0
-# Passes of a second when nothing is alive, in clips
-_SEARCHES_PER_CLIP = 3
+# Whole frames seen in the time of a clip when nothing is alive
+_SEARCHES_PER_CLIP = 2
 
 
 class DetectorSchedule:
-    """Says where clips start.
+    """Says where clips start, and at whom the detector looks in between.
 
     Attributes:
-        passes: detector passes so far that were of use.
+        passes: frames so far on which the detector has run and was of use.
+        frames_seen: what it has seen on them, in whole frames.
     """
 
     def __init__(self) -> None:
         self.passes = 0
+        self.frames_seen = 0.0
         self._saved = _SAVED_PASSES
-        # seconds since the last pass, None before the first; since the clip's regular end; the last frame's period
+        # seconds since the detector has seen a whole frame and anything, None before the first; since the clip's
+        # regular end; the last frame's period
         self._since: float | None = None
+        self._since_look: float | None = None
         self._turn = 0.0
         self._period = 0.0
 
     def reset(self) -> None:
         """Start anew with the next frame; the budget goes on."""
-        self._since = None
+        self._since = self._since_look = None
 
     def advance(self, seconds: float, settings: TrackerSettings) -> None:
         """Move on by one frame, so many seconds after the one before."""
         self._period = seconds
         self._since = None if self._since is None else self._since + seconds
+        self._since_look = None if self._since_look is None else self._since_look + seconds
         self._saved = min(self._saved + settings.max_detector_share, _SAVED_PASSES)
         self._turn = 0.0 if self.ends(settings) else self._turn + seconds
 
     def ends(self, settings: TrackerSettings) -> bool:
         """Whether the regular length of the clip is reached, whatever becomes of the next pass."""
-        return self._has_passed(settings.clip_seconds)
+        return self._passed(self._since, settings.clip_seconds)
 
     def looks(self, interval: float) -> bool:
         """Whether this frame is one of those, so many seconds apart, on which SAM2 looks at all targets of a kind.
@@ -65,47 +70,66 @@ class DetectorSchedule:
         now, before = self._turn + self._period / 2, self._turn - self._period / 2
         return int(now / interval) > int(before / interval)
 
-    def starts(self, targets: Sequence[Target], settings: TrackerSettings, wanted: bool) -> bool:
-        """Whether a clip starts on this frame, and with it the detector runs. Ask once for each frame.
+    def starts(self, targets: Sequence[Target], settings: TrackerSettings) -> bool:
+        """Whether a clip starts on this frame: the detector sees all of it.
 
         Args:
             targets: all that are live.
-            settings: clip length and budget.
-            wanted: an occlusion asks for a pass.
+            settings: clip length.
         """
-        if not self._is_due(targets, settings, wanted) or self._saved < 1.0:
-            return False
-        self._saved -= 1.0
-        self._since = 0.0
-        self.passes += 1
-        return True
-
-    def take_back(self) -> None:
-        """The pass of this frame has failed: the next frame starts a clip in its place."""
-        self._saved += 1.0
-        self._since = None
-        self.passes -= 1
-
-    def _has_passed(self, seconds: float) -> bool:
-        """Whether so many seconds have passed since the last pass, to the nearest frame."""
-        return self._since is None or self._since + self._period / 2 >= seconds
-
-    def _is_due(self, targets: Sequence[Target], settings: TrackerSettings, wanted: bool) -> bool:
         if settings.prompts == "first_frame":
             return not targets
-        if self._has_passed(settings.clip_seconds):
+        if self._passed(self._since, settings.clip_seconds):
             return True
-        if not settings.adaptive_clips:
+        searches = settings.adaptive_clips and not targets
+        return searches and self._passed(self._since, settings.clip_seconds / _SEARCHES_PER_CLIP)
+
+    def doubtful(self, targets: Sequence[Target], settings: TrackerSettings, asked: Collection[int]) -> list[Target]:
+        """At which targets the detector looks on this frame although no clip starts.
+
+        Args:
+            targets: all that are live.
+            settings: clip length.
+            asked: ids of targets of which an occlusion asks where they are.
+        """
+        if settings.prompts == "first_frame" or not settings.adaptive_clips:
+            return []
+        found = []
+        if self._passed(self._since_look, _SECOND_LOOK_SECONDS):
+            found = [target for target in targets if _is_newborn(target)]
+        if self._passed(self._since_look, _EARLY_SECONDS):
+            found += [
+                target
+                for target in targets
+                if target not in found and (target.id in asked or _is_uncertain(target, settings))
+            ]
+        return found
+
+    def spend(self, share: float) -> bool:
+        """Whether the budget allows the detector to see that share of this frame; if so, it is spent.
+
+        Ask once for each frame.
+        """
+        if self._saved < share:
             return False
-        if self._has_passed(_SECOND_LOOK_SECONDS) and any(_is_newborn(target) for target in targets):
-            return True
-        if not self._has_passed(_EARLY_SECONDS):
-            return False
-        if wanted:
-            return True
-        if not targets:
-            return self._has_passed(settings.clip_seconds / _SEARCHES_PER_CLIP)
-        return any(_is_uncertain(target, settings) for target in targets)
+        self._saved -= share
+        self._since_look = 0.0
+        if share >= 1:
+            self._since = 0.0
+        self.passes += 1
+        self.frames_seen += share
+        return True
+
+    def take_back(self, share: float) -> None:
+        """The look of this frame has failed: the next frame starts a clip in its place."""
+        self._saved += share
+        self._since = self._since_look = None
+        self.passes -= 1
+        self.frames_seen -= share
+
+    def _passed(self, since: float | None, seconds: float) -> bool:
+        """Whether so many seconds have passed, to the nearest frame."""
+        return since is None or since + self._period / 2 >= seconds
 
 
 def _is_unproven(target: Target) -> bool:

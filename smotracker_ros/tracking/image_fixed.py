@@ -18,6 +18,8 @@ from smotracker_ros.core.geometry import FloatArray, as_boxes
 _WORKING_WIDTH = 640
 # Pixels that the scene must have moved since the last comparison; less, and its own edges seem to stay
 _LEAST_STEP = 3.0
+# Seconds between comparisons: more of them tell nothing new, however fast the camera
+_LEAST_INTERVAL = 0.1
 # Comparisons, and seconds between the first and the last of them, after which a place can be judged
 _LEAST_COUNT, _LEAST_SECONDS = 5, 0.6
 # Seconds after which a comparison weighs little: an overlay that has gone is forgotten
@@ -69,10 +71,10 @@ class ImageFixed:
         self._image = image
         scale = min(1.0, _WORKING_WIDTH / image.shape[1])
         size = (max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1))
-        if self._sum is None or self._sum.shape[:2] != size[::-1]:
+        if self._sum is None or self._sum.shape[1:] != size[::-1]:
             self.reset()
             self._image = image
-            self._sum = np.zeros((size[1], size[0], 4), dtype=np.float32)
+            self._sum = np.zeros((4, size[1], size[0]), dtype=np.float32)
             self._square, self._weight, self._count, self._since = (
                 np.zeros(size[::-1], dtype=np.float32) for _ in range(4)
             )
@@ -80,6 +82,8 @@ class ImageFixed:
         step = np.vstack([shift, [0, 0, 1]])
         step[:2, 2] *= scale
         self._moved = step @ self._moved
+        if self._seconds - self._last + seconds / 2 < _LEAST_INTERVAL:
+            return
         far = self._distances(size) >= _LEAST_STEP
         if not far.any():
             return
@@ -120,7 +124,7 @@ class ImageFixed:
         first, last = np.array([[left, top], [right, bottom]]) / self._scale
         part = self._image[int(first[1]) : int(np.ceil(last[1])), int(first[0]) : int(np.ceil(last[0]))]
         grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), fixed.shape[::-1], interpolation=cv2.INTER_AREA)
-        edges = np.linalg.norm(_gradient(grey), axis=2)
+        edges = np.hypot(*_gradient(grey))
         if edges[fixed & inside].sum() < _LEAST_SHARE * edges[inside].sum():
             return False
         own, around = edges[inside & ~fixed], edges[~inside & ~fixed]
@@ -142,22 +146,20 @@ class ImageFixed:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         gradient = _gradient(grey)
         # with doubled angles, too: text may turn from white to black, and dots do not stay the same that way
-        both = np.concatenate([gradient, _doubled(gradient)], axis=2)
+        edges = np.concatenate([gradient, _doubled(gradient)])
         kept = np.float32(np.exp(-(self._seconds - self._last) / _MEMORY_SECONDS))
         self._last = self._seconds
         new = far.astype(np.float32)
         self._since = np.where(far & (self._count == 0), np.float32(self._seconds), self._since)
-        for total, value in ((self._square, (gradient**2).sum(axis=2)), (self._weight, 1.0), (self._count, 1.0)):
-            if total is not self._count:
-                total *= kept
+        for total, value in ((self._square, (gradient**2).sum(axis=0)), (self._weight, 1.0), (self._sum, edges)):
+            total *= kept
             total += new * value
-        self._sum *= kept
-        self._sum += both * new[..., None]
+        self._count += new
 
     def _judge(self) -> None:
         assert self._sum is not None
         weight = np.maximum(self._weight, 1e-3)
-        mean = np.maximum(*(np.linalg.norm(part, axis=2) for part in np.split(self._sum, 2, axis=2))) / weight
+        mean = np.maximum(np.hypot(*self._sum[:2]), np.hypot(*self._sum[2:])) / weight
         sameness = mean**2 / np.maximum(self._square / weight, 1e-3)
         known = (self._count >= _LEAST_COUNT) & (self._seconds - self._since >= _LEAST_SECONDS)
         fixed = (known & (mean >= _LEAST_EDGE) & (sameness >= _LEAST_SAMENESS)).astype(np.uint8)
@@ -174,13 +176,13 @@ class ImageFixed:
 
 
 def _doubled(gradient: FloatArray) -> FloatArray:
-    """Gradients with their angles doubled, in which an edge equals its negative, float32 (height, width, 2)."""
-    x, y = gradient[..., 0], gradient[..., 1]
-    strength = np.maximum(np.hypot(x, y), 1e-6)
-    return np.dstack([(x * x - y * y) / strength, 2 * x * y / strength]).astype(np.float32)
+    """Gradients with their angles doubled, in which an edge equals its negative, float32 (2, height, width)."""
+    x, y = gradient
+    strength = np.maximum(np.hypot(x, y), np.float32(1e-6))
+    return np.stack([(x * x - y * y) / strength, 2 * x * y / strength])
 
 
 def _gradient(grey: UInt8Image) -> FloatArray:
-    """Grey levels per pixel along x and y, float32 (height, width, 2)."""
+    """Grey levels per pixel along x and y, float32 (2, height, width)."""
     axes = ((1, 0), (0, 1))
-    return np.dstack([cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.25) for axis in axes]).astype(np.float32)
+    return np.stack([np.asarray(cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.25)) for axis in axes])

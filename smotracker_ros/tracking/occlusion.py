@@ -110,9 +110,9 @@ class Occlusions:
         return set(self._slipped)
 
     @property
-    def wants_detector(self) -> bool:
-        """Whether a detector pass may answer a question."""
-        return any(wait <= 0 for wait in self._questions.values())
+    def asked(self) -> set[int]:
+        """Ids of targets of which the detector may tell where they are."""
+        return {identity for ids, wait in self._questions.items() if wait <= 0 for identity in ids}
 
     def predict(self, shift: CameraShift, seconds: float) -> None:
         """Move on by one frame."""
@@ -174,12 +174,13 @@ class Occlusions:
         waits |= {tuple(sorted(cluster)): 0.0 for cluster in clusters if any(cluster.issuperset(ids) for ids in ripe)}
         self._questions = {ids: self._questions.get(ids, wait) - seconds for ids, wait in waits.items()}
 
-    def settle(self, targets: Mapping[int, Target], detections: FloatArray) -> dict[int, int]:
+    def settle(self, targets: Mapping[int, Target], detections: FloatArray, seen: Collection[int]) -> dict[int, int]:
         """Say who is where, as far as it can be told. Call it at a detector pass, before detections are associated.
 
         Args:
             targets: by id; those that are not where their masks say are restarted in their true places.
             detections: float32 (M, 4), xyxy pixels.
+            seen: ids of the targets at which the detector has looked; clusters with others wait.
 
         Returns:
             By the ids of those that were restarted: the frame since which they may remember another.
@@ -187,19 +188,26 @@ class Occlusions:
         moved: dict[int, int] = {}
         for ids in _joined(ids for ids, pair in self._pairs.items() if not pair.settled):
             members = [targets[key] for key in sorted(ids) if targets[key].state is not TrackState.REMOVED]
-            if len(members) > 1:
+            if len(members) > 1 and ids <= set(seen):
                 moved |= self._settle(members, targets, detections)
-        self._questions = dict.fromkeys(self._questions, _INTERVAL)
+        answered = {ids: _INTERVAL for ids in self._questions if set(ids) <= set(seen)}
+        self._questions |= answered
         return moved
 
-    def merge(self, targets: Mapping[int, Target]) -> None:
+    def merge(self, targets: Mapping[int, Target], seen: Collection[int]) -> None:
         """After a detector pass, remove one of each two masklets that have long lain on the same pixels.
 
         Two objects that cross are detected apart again; of two masklets on one object, only one gets the detection.
         Whichever of them that was, the one with the better claim stays.
+
+        Args:
+            targets: by id.
+            seen: ids of the targets at which the detector has looked.
         """
         members = self.unsettled
         for ids, pair in self._pairs.items():
+            if not set(ids) <= set(seen):
+                continue
             kept, extra = sorted((targets[identity] for identity in ids), key=_claim)
             undetected = max(kept.frames_since_detection, extra.frames_since_detection) > 0
             long = pair.same >= _DUPLICATE_SECONDS and not members.intersection(ids)

@@ -95,7 +95,7 @@ class Population(dict[int, Target]):
         """
         for target in self.values():
             target.judge(settings, existence, frame.image, lost_share)
-            if target.has_waited:
+            if target.has_waited(settings):
                 if target.hits > 1:
                     clutter.add(target.box)
                 target.state = TrackState.REMOVED

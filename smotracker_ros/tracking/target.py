@@ -48,8 +48,9 @@ _MOVED_DEVIATIONS = 2.0
 _LEAST_HITS = 2
 # Below this probability a TENTATIVE target costs more than it promises
 _HOPELESS = 0.02
-# Who waits longer to be CONFIRMED, in seconds, is most likely clutter and costs a masklet
-_LONGEST_WAIT = 3.0
+# Who waits to be CONFIRMED costs a masklet: the less probable, the shorter it may wait, in seconds. Of those that had
+# to go by this on clips of the composed and other cameras none would have been CONFIRMED
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.5, 3.0
 # A mask rated below this share of the mean of the target's masks shows something else, once so many masks are known
 _LEAST_QUALITY = 0.35
 _KNOWN_MASKS = 5
@@ -367,10 +368,12 @@ class Target:
         elif self.state is TrackState.CONFIRMED and self.probability < lost_share * settings.confirm_probability:
             self.state = TrackState.LOST
 
-    @property
-    def has_waited(self) -> bool:
-        """Whether it has waited too long to be confirmed."""
-        return self.state is TrackState.TENTATIVE and self.seconds_alive >= _LONGEST_WAIT
+    def has_waited(self, settings: TrackerSettings) -> bool:
+        """Whether it has waited to be CONFIRMED for as long as its probability is worth."""
+        if self.state is not TrackState.TENTATIVE:
+            return False
+        worth = self.probability / max(settings.confirm_probability, 1e-6)
+        return self.seconds_alive >= np.clip(_LONGEST_WAIT * worth, _SHORTEST_WAIT, _LONGEST_WAIT)
 
     def missed(self) -> None:
         """A detector pass found nothing here."""

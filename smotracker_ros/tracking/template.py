@@ -2,8 +2,8 @@
 
 A pass of SAM2 is what a masklet costs. Where a target flies alone, is seen well, and looks in this frame as it did in
 the last one, such a pass tells nothing new: finding the target's picture again near its expected place costs a
-hundredth of it. If the picture is not found again, SAM2 looks at once. What has long waited to be confirmed, most
-likely clutter, rests: it is moved in the same way, and looked at more seldom still.
+hundredth of it. If the picture is not found again, SAM2 looks at once. What a clip has not confirmed, most likely
+clutter, rests: it is moved in the same way, and looked at where clips start, with the detector.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from smotracker_ros.core.frames import UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, pairwise_overlap
+from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.target import Target
 
@@ -26,9 +27,6 @@ _LEAST_REACH = 3
 _REACH_SIZES = 0.35
 # A picture is found again if its correlation is at least this
 _LIKENESS = 0.7
-# What is not confirmed after so many masks is most likely clutter: it rests, and is looked at seldom
-_RESTING_MASKS = 8
-_RESTING_SECONDS = 0.2
 # A target that is not calm - just born, doubtful, or standing where the detector misses it - is looked at once in so
 # many seconds
 _RESTLESS_SECONDS = 1 / 15
@@ -71,7 +69,7 @@ class Gliding:
         image: UInt8Image,
         seconds: float,
         looks: Callable[[float], bool],
-        interval: float,
+        settings: TrackerSettings,
         disturbed: Collection[int],
     ) -> set[int]:
         """Move the masks of lonely targets to this frame. Call it after their prediction, before propagation.
@@ -81,8 +79,8 @@ class Gliding:
             image: uint8 RGB (height, width, 3), the current frame.
             seconds: time since the previous frame.
             looks: whether SAM2 looks on this frame at targets that it sees once in so many seconds.
-            interval: seconds within which a calm target is looked at; doubtful ones are sooner, those that have long
-                waited to be confirmed later.
+            settings: seconds within which a calm target is looked at (`masklet_seconds`); doubtful ones are sooner,
+                those that wait to be confirmed once per clip.
             disturbed: ids of targets that may not glide.
 
         Returns:
@@ -95,13 +93,13 @@ class Gliding:
         tight = boxes - np.array([target.margins for target in live], dtype=np.float32).reshape(-1, 4)
         grown = np.hstack([tight[:, :2] - rims, tight[:, 2:] + rims])
         # what rests disturbs where it touches only: it does not move towards anybody
-        rests = np.array([_rests(target) for target in live], dtype=np.bool_)
+        rests = np.array([_rests(target, settings) for target in live], dtype=np.bool_)
         near = (pairwise_overlap(grown, grown) > 0) & (~rests | (pairwise_overlap(boxes, boxes) > 0))
         lonely = (near | np.eye(len(live), dtype=np.bool_)).sum(axis=1) <= 1
         carried = set()
-        for target, alone in zip(live, lonely.tolist(), strict=True):
-            due = looks(_interval(target, interval))
-            undisturbed = target.id not in disturbed and (alone or _rests(target))
+        for target, alone, resting in zip(live, lonely.tolist(), rests.tolist(), strict=True):
+            due = looks(settings.clip_seconds if resting else _interval(target, settings.masklet_seconds))
+            undisturbed = target.id not in disturbed and (alone or resting)
             may_glide = not due and undisturbed and target.frames_since_seen == 1
             if may_glide and self._move(target, image, seconds):
                 carried.add(target.id)
@@ -145,15 +143,14 @@ class Gliding:
         return True
 
 
-def _rests(target: Target) -> bool:
-    """Whether a target has long waited to be confirmed."""
-    return target.state is TrackState.TENTATIVE and target.masks_seen >= _RESTING_MASKS
+def _rests(target: Target, settings: TrackerSettings) -> bool:
+    """Whether a target has waited to be confirmed for a clip, and is as likely clutter."""
+    long = settings.masklet_seconds < settings.clip_seconds <= target.seconds_alive
+    return target.state is TrackState.TENTATIVE and long
 
 
 def _interval(target: Target, interval: float) -> float:
     """Seconds within which SAM2 looks at a target whatever happens."""
-    if _rests(target):
-        return max(interval, _RESTING_SECONDS)
     trusted = target.misses == 0 or target.is_on_the_move
     calm = target.state is TrackState.CONFIRMED and trusted and not target.is_poorly_rated
     return interval if calm else min(interval, _RESTLESS_SECONDS)

@@ -11,6 +11,7 @@ from smotracker_ros.core.global_state import denormals_flushed
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Tracks, TrackState
 from smotracker_ros.detection import Detector, PromptedDetector
+from smotracker_ros.detection.regions import Regions
 from smotracker_ros.masklets.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
@@ -103,6 +104,11 @@ class SmoTracker:
     def detector_passes(self) -> int:
         """Frames on which the detector has run."""
         return self._schedule.passes
+
+    @property
+    def detector_frames(self) -> float:
+        """What the detector has seen so far, in whole frames: a look at a part of a frame counts by its share."""
+        return self._schedule.frames_seen
 
     @property
     def device(self) -> str:
@@ -201,14 +207,13 @@ class SmoTracker:
         self._occlusions.update(self._targets, self._propagator.time, seconds)
         self._follow_cues(frame)
         self.cues.protect(self._targets, passed)
-        detects = self._clip_starts()
-        if detects:
+        regions = self._regions(frame)
+        if regions is not None:
             try:
-                self._confront(frame)
+                self._confront(frame, regions)
             except BaseException:
-                self._schedule.take_back()
+                self._schedule.take_back(regions.share)
                 raise
-            self._occlusions.merge(self._targets)
         self._targets.retire(frame, self._settings, self._existence, self._pass.clutter, self.lost_share)
         if self.observe_targets is not None:
             self.observe_targets(self._targets.values())
@@ -217,7 +222,12 @@ class SmoTracker:
         names = self._detector.class_names
         items = tuple(self._targets[key].report(names, self._settings) for key in sorted(self._targets))
         return Tracks(
-            frame.timestamp_ns, frame.index, (frame.height, frame.width), items, detects, self._background.ignored
+            frame.timestamp_ns,
+            frame.index,
+            (frame.height, frame.width),
+            items,
+            regions is not None,
+            self._background.ignored,
         )
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
@@ -225,7 +235,7 @@ class SmoTracker:
         gliding: set[int] = set()
         if interval and not self._schedule.ends(self._settings):
             gliding = self._gliding.carry(
-                self._targets, frame.image, seconds, self._schedule.looks, interval, self._occlusions.unsettled
+                self._targets, frame.image, seconds, self._schedule.looks, self._settings, self._occlusions.unsettled
             )
         live = [target for target in self._targets.live if target.id not in gliding]
         chooses = self._settings.mask_choice == "motion_aware"
@@ -296,16 +306,22 @@ class SmoTracker:
             self.cues.answer(self._targets[identity])
         self._open_cues = []
 
-    def _clip_starts(self) -> bool:
-        """Whether the detector runs on this frame."""
+    def _regions(self, frame: Frame) -> Regions | None:
+        """What the detector looks at on this frame; None: nothing."""
         first_only = self._first_frame_only
         slipped = self._occlusions.slipped
         live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
-        return self._schedule.starts(live, self._settings, self._occlusions.wants_detector)
+        regions = Regions.whole(frame.width, frame.height)
+        if not self._schedule.starts(live, self._settings):
+            doubtful = self._schedule.doubtful(live, self._settings, self._occlusions.asked)
+            if not doubtful:
+                return None
+            regions = self._pass.regions(doubtful, self._settings)
+        return regions if self._schedule.spend(regions.share) else None
 
-    def _confront(self, frame: Frame) -> None:
+    def _confront(self, frame: Frame, regions: Regions) -> None:
         """Run the detector, and put masklets where it says."""
-        prompts = self._pass.run(frame, self._settings, self.observe)
+        prompts = self._pass.run(frame, regions, self._settings, self.observe)
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
             target = self._targets[identity]
             self._look(target, masklet, 0.0, ungated=True)
@@ -317,6 +333,7 @@ class SmoTracker:
                 target.size = box_sizes(prompts[identity])[0]
             elif target.hits <= 1:
                 target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
+        self._occlusions.merge(self._targets, [target.id for target in self._pass.seen(regions)])
 
     def _bury(self) -> None:
         """Forget targets that are REMOVED."""

@@ -168,10 +168,22 @@ def test_what_is_vouched_for_is_not_lost() -> None:
 
 def test_what_waits_too_long_is_given_up() -> None:
     target = life(seconds=2.9, speed=0, score=0.15)[-1][1]
-    target.state = TrackState.TENTATIVE
-    assert not target.has_waited
+    target.state, target.probability = TrackState.TENTATIVE, SETTINGS.confirm_probability
+    assert not target.has_waited(SETTINGS)
     target.predict(STILL, 0.2)
-    assert target.has_waited
+    assert target.has_waited(SETTINGS)
+
+
+def test_what_is_improbable_waits_less() -> None:
+    target = life(seconds=0.9, speed=0, score=0.15)[-1][1]
+    target.state = TrackState.TENTATIVE
+    target.probability = 0.5 * SETTINGS.confirm_probability
+    assert not target.has_waited(SETTINGS)
+    target.probability = 0.1 * SETTINGS.confirm_probability
+    assert target.has_waited(SETTINGS)
+    newborn = life(seconds=0.3, speed=0, score=0.15)[-1][1]
+    newborn.state, newborn.probability = TrackState.TENTATIVE, 0.03
+    assert not newborn.has_waited(SETTINGS), "its second detection may say more"
 
 
 def test_an_unchanged_first_place_speaks_against_a_target() -> None:

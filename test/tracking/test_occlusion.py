@@ -86,7 +86,7 @@ class Scene:
     def settle(self, places: Sequence[Place]) -> dict[int, Place]:
         """Where a detector pass that sees the places sends the targets that are not where their masks say."""
         boxes = as_boxes([_box(*place) for place in places])
-        moved = self.occlusions.settle(self.targets, boxes)
+        moved = self.occlusions.settle(self.targets, boxes, self.targets)
         centers = {identity: self.targets[identity].motion.center for identity in moved}
         return {identity: (float(center[0]), float(center[1])) for identity, center in centers.items()}
 
@@ -109,7 +109,7 @@ def test_targets_that_stay_apart_do_not_meet() -> None:
     scene = Scene([(100, 50), (160, 50)])
     scene.fly(0.7, {1: ((100, 50), (120, 50)), 2: ((160, 50), (180, 50))})
     assert not scene.occlusions.unsettled
-    assert not scene.occlusions.wants_detector
+    assert not scene.occlusions.asked
 
 
 @RATES
@@ -117,7 +117,7 @@ def test_while_they_lie_over_each_other_it_is_open_who_is_who(rate: float) -> No
     scene = Scene([(100, 50), (160, 50)], rate)
     scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((160, 50), (130, 50))})
     assert scene.occlusions.unsettled == {1, 2}
-    assert not scene.occlusions.wants_detector
+    assert not scene.occlusions.asked
     assert scene.settle([(130, 50)]) == {}
     assert scene.occlusions.unsettled == {1, 2}
 
@@ -125,7 +125,7 @@ def test_while_they_lie_over_each_other_it_is_open_who_is_who(rate: float) -> No
 @RATES
 def test_masks_that_were_exchanged_are_put_right(rate: float) -> None:
     scene = _cross(rate, turned=True)
-    assert scene.occlusions.wants_detector
+    assert scene.occlusions.asked
     assert scene.settle([(159, 50), (101, 50)]) == {1: (159, 50), 2: (101, 50)}
     assert not scene.occlusions.unsettled
     assert scene.targets[1].motion.velocity[0] > 40 and scene.targets[2].motion.velocity[0] < -40
@@ -146,7 +146,7 @@ def test_memories_rewind_to_the_meeting() -> None:
         scene.advance({1: (100 + shift, 50), 2: (160 - shift, 50)})
         met = met or (scene.frame if scene.occlusions.unsettled else 0)
     detections = as_boxes([_box(159), _box(101)])
-    assert scene.occlusions.settle(scene.targets, detections) == {1: met, 2: met}
+    assert scene.occlusions.settle(scene.targets, detections, scene.targets) == {1: met, 2: met}
 
 
 def test_who_turns_back_keeps_its_name() -> None:
@@ -174,8 +174,8 @@ def test_one_that_is_hidden_behind_the_other_for_half_a_second_is_found_again(ra
     assert scene.occlusions.unsettled == {1, 2}
     while scene.seconds < 1.0:
         scene.advance({1: None, 2: (118 + 24 * (scene.seconds - 0.5), 50)})
-        assert not scene.occlusions.wants_detector, "it is still hidden"
-    while not scene.occlusions.wants_detector:
+        assert not scene.occlusions.asked, "it is still hidden"
+    while not scene.occlusions.asked:
         scene.advance({1: None, 2: (118 + 24 * (scene.seconds - 0.5), 50)})
     assert scene.seconds < 1.5
     places = [(115 + speed * (scene.seconds - 0.5), 50.0) for speed in (60, 24)]
@@ -192,7 +192,7 @@ def test_of_three_that_meet_each_is_found_again(rate: float) -> None:
     scene.fly(0.5, {key: (place, (130, 50)) for key, place in starts.items()})
     assert scene.occlusions.unsettled == {1, 2, 3}
     scene.fly(0.5, dict.fromkeys(starts, ((130, 50), ends[1])))
-    assert scene.occlusions.wants_detector
+    assert scene.occlusions.asked
     assert scene.settle([ends[3], ends[1], ends[2]]) == {2: ends[2], 3: ends[3]}
     assert not scene.occlusions.unsettled
 
@@ -237,7 +237,7 @@ def test_who_has_met_but_not_passed_is_not_settled() -> None:
         target.margins = np.float32([2, 2, -2, -2])
     scene.fly(0.8, {1: ((100, 50), (123.5, 50)), 2: ((160, 50), (136.5, 50))})
     assert scene.occlusions.unsettled == {1, 2}
-    assert not scene.occlusions.wants_detector
+    assert not scene.occlusions.asked
     assert scene.settle([(123.5, 50), (136.5, 50)]) == {}
     assert scene.occlusions.unsettled == {1, 2}
 
@@ -248,11 +248,11 @@ def test_who_hovers_gets_its_mask_back_from_one_that_passes_by() -> None:
     scene.fly(0.8, {1: ((100, 50), (100, 50)), 2: ((140, 61), (108, 61))})
     assert scene.occlusions.unsettled == {1, 2}
     scene.fly(0.6, {1: ((100, 50), (92, 52)), 2: ((108, 61), (84, 61))})
-    assert scene.occlusions.wants_detector, "straight flights have passed"
+    assert scene.occlusions.asked, "straight flights have passed"
     assert scene.settle([(84, 61)]) == {}
     assert scene.occlusions.unsettled == {1, 2}
     scene.fly(0.25, {1: ((92, 52), (76, 61)), 2: ((84, 61), (76, 61))})
-    assert scene.occlusions.wants_detector
+    assert scene.occlusions.asked
     assert scene.settle([(76, 61), (100, 50)]) == {1: (100, 50)}
     assert not scene.occlusions.unsettled
 
@@ -261,7 +261,7 @@ def test_two_masks_on_one_target_need_not_wait_if_the_detector_shows_both() -> N
     scene = Scene([(100, 50), (160, 50)])
     scene.fly(0.4, {1: ((100, 50), (124, 50)), 2: ((160, 50), (136, 50))})
     scene.fly(0.1, {1: ((124, 50), (126, 50)), 2: ((126, 50), (126, 50))})
-    assert not scene.occlusions.wants_detector, "straight flights have not passed"
+    assert not scene.occlusions.asked, "straight flights have not passed"
     assert scene.settle([(126, 50)]) == {}
     assert scene.settle([(126, 50), (142, 50)]) == {2: (142, 50)}
     assert not scene.occlusions.unsettled
@@ -288,11 +288,11 @@ def test_a_detector_pass_is_asked_for_again_if_it_has_answered_nothing() -> None
     scene = Scene([(100, 50), (160, 50)])
     scene.fly(0.5, {1: ((100, 50), (130, 50)), 2: ((160, 50), (130, 50))})
     scene.fly(0.5, {1: ((130, 50), (160, 50)), 2: ((130, 50), (160, 50))})
-    assert scene.occlusions.wants_detector
+    assert scene.occlusions.asked
     scene.settle([(160, 50)])
-    assert not scene.occlusions.wants_detector
+    assert not scene.occlusions.asked
     waited = 0.0
-    while not scene.occlusions.wants_detector and waited < 1:
+    while not scene.occlusions.asked and waited < 1:
         scene.advance({1: (160, 50), 2: (160, 50)})
         waited += scene.step
     assert 0.1 < waited < 0.3
@@ -306,7 +306,7 @@ def test_a_cluster_that_never_parts_is_given_up(rate: float) -> None:
     assert scene.occlusions.unsettled == {1, 2}
     scene.fly(0.75, {1: ((130, 50), (130, 50)), 2: ((130, 50), (130, 50))})
     assert not scene.occlusions.unsettled
-    assert not scene.occlusions.wants_detector
+    assert not scene.occlusions.asked
 
 
 def test_masks_that_slip_back_after_all_open_the_question_again() -> None:
@@ -400,7 +400,7 @@ def test_the_detector_is_asked_about_what_has_slipped_but_not_at_once_and_not_in
     while scene.seconds < 0.6:
         scene.advance({1: (100, 50), 2: (100, 50)})
         assert scene.occlusions.slipped == {2}
-        if scene.occlusions.wants_detector:
+        if scene.occlusions.asked:
             asked.append(scene.seconds)
             scene.settle([(100, 50)])
     assert 0.09 < asked[0] < 0.14
@@ -426,7 +426,7 @@ def _after_a_pass(
             target.detected(target.box, 0.5, 1, LOOKS)
         else:
             target.missed()
-    scene.occlusions.merge(scene.targets)
+    scene.occlusions.merge(scene.targets, scene.targets)
     return scene
 
 
@@ -468,7 +468,7 @@ def test_what_an_external_box_vouches_for_stays() -> None:
     scene.targets[1].missed()
     scene.targets[2].vouched = True
     scene.targets[2].missed()
-    scene.occlusions.merge(scene.targets)
+    scene.occlusions.merge(scene.targets, scene.targets)
     assert scene.left == [2]
 
 

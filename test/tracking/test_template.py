@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.geometry import MaskPatch, box_centers
+from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import STILL
 from smotracker_ros.tracking.target import Target
@@ -46,6 +47,11 @@ def turn_of(number: int) -> Callable[[float], bool]:
     return looks
 
 
+def every(seconds: float) -> TrackerSettings:
+    """SAM2 looks at calm targets once in so many seconds."""
+    return TrackerSettings(masklet_seconds=seconds)
+
+
 def next_frame(target: Target) -> None:
     target.predict(STILL, SECONDS)
 
@@ -60,7 +66,7 @@ def test_a_calm_target_is_put_where_its_picture_is(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     # expected 2 pixels to the right; it is 2.5 to the right and 1 down
-    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, turn_of(1), 2 / 30, ()) == {1}
+    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, turn_of(1), every(2 / 30), ()) == {1}
     assert target.mask is not None and target.mask_box is not None
     assert target.frames_since_seen == 0
     np.testing.assert_allclose(box_centers(target.mask_box)[0], [53, 61.5], atol=0.25)
@@ -73,10 +79,10 @@ def test_sam2_looks_when_it_is_the_targets_turn(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     image = picture((52, 60))
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(4), 2 / 30, ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(4), every(2 / 30), ()) == set()
     assert target.mask is None
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), 1 / 30, ()) == set()
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), 2 / 30, ()) == {3}
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(1 / 30), ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(2 / 30), ()) == {3}
 
 
 def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> None:
@@ -87,7 +93,7 @@ def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> 
         for target in targets.values():
             gliding.remember(target, image)
             next_frame(target)
-        carried = gliding.carry(targets, image, SECONDS, turn_of(turn), 0.1, ())
+        carried = gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), ())
         looks.append(3 - len(carried))
         for number in targets.keys() - carried:
             box = np.float32([50 * number - 24, 57, 50 * number - 15, 64])
@@ -99,28 +105,28 @@ def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None
     target = seen(1, 50, 60)
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
-    assert gliding.carry({1: target}, picture(), SECONDS, turn_of(1), 2 / 30, ()) == set()
+    assert gliding.carry({1: target}, picture(), SECONDS, turn_of(1), every(2 / 30), ()) == set()
     # far from where it is expected
-    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, turn_of(1), 2 / 30, ()) == set()
+    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, turn_of(1), every(2 / 30), ()) == set()
     assert target.mask is None
 
 
 def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: Gliding) -> None:
     image = picture((50, 60), (60, 60))
     targets = {1: seen(1, 50, 60, (0.0, 0.0)), 2: seen(2, 60, 60, (0.0, 0.0))}
-    looks = {masks: 0 for masks in (2, 20)}
-    for masks in looks:
+    looks = {waited: 0 for waited in (0.1, 1.0)}
+    for waited in looks:
         for turn in range(12):
-            targets[1].state, targets[1].masks_seen = TrackState.TENTATIVE, masks
+            targets[1].state, targets[1].seconds_alive = TrackState.TENTATIVE, waited
             for target in targets.values():
                 gliding.remember(target, image)
                 next_frame(target)
-            looks[masks] += 1 not in gliding.carry(targets, image, SECONDS, turn_of(turn), 0.1, ())
+            looks[waited] += 1 not in gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), ())
             targets[2].see(MaskPatch(56, 57, np.ones((7, 9), dtype=np.bool_)), np.float32([56, 57, 65, 64]), 0.9, 0.0)
             if targets[1].mask is None:
                 box = np.float32([46, 57, 55, 64])
                 targets[1].see(MaskPatch(46, 57, np.ones((7, 9), dtype=np.bool_)), box, 0.9, 0.0)
-    assert looks == {2: 12, 20: 2}
+    assert looks == {0.1: 12, 1.0: 1}, "once in a clip of .4 s"
 
 
 def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
@@ -129,10 +135,10 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     for target in pair.values():
         gliding.remember(target, image)
         next_frame(target)
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == set()
     pair[2].state = TrackState.LOST
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, (1,)) == set()
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == {1}
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (1,)) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == {1}
 
 
 def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
@@ -145,18 +151,18 @@ def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
             target.size = np.float32([9 + 2 * margin, 7 + 2 * margin])
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, later, SECONDS, turn_of(1), 0.1, ()) == {1, 2}, margin
+        assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == {1, 2}, margin
 
 
 def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
     for distance, carried in ((11, {1, 2}), (7, {2})):
         image = picture((50, 60), (50 + distance, 60))
         pair = {1: seen(1, 50, 60, (0.0, 0.0)), 2: seen(2, 50 + distance, 60, (0.0, 0.0))}
-        pair[2].state, pair[2].masks_seen = TrackState.TENTATIVE, 20
+        pair[2].state, pair[2].seconds_alive = TrackState.TENTATIVE, 1.0
         for target in pair.values():
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, image, SECONDS, turn_of(1), 0.1, ()) == carried
+        assert gliding.carry(pair, image, SECONDS, turn_of(1), every(0.1), ()) == carried
 
 
 @pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful"])
@@ -165,7 +171,9 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
     image = picture((50, 60))
     gliding.remember(target, image)
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), 4 / 30, ()) == {1}, "calm: three frames of four"
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(4 / 30), ()) == {1}, (
+        "calm: three frames of four"
+    )
     next_frame(target)
     if trouble == "tentative":
         target.state = TrackState.TENTATIVE
@@ -176,9 +184,9 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
             target.displacement.measure(np.float32([50.5, 60.5]))
     else:
         target.quality = 0.3
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(3), 4 / 30, ()) == {1}
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(3), every(4 / 30), ()) == {1}
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), 4 / 30, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(4 / 30), ()) == set()
 
 
 @pytest.mark.parametrize("trouble", ["unseen", "at the border"])
@@ -190,13 +198,13 @@ def test_what_cannot_be_followed_is_left_to_sam2(gliding: Gliding, trouble: str)
     next_frame(target)
     if trouble == "unseen":
         next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), 2 / 30, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(2 / 30), ()) == set()
 
 
 def test_pictures_of_targets_that_are_gone_are_forgotten(gliding: Gliding) -> None:
     target = seen(1, 50, 60, (0.0, 0.0))
     image = picture((50, 60))
     gliding.remember(target, image)
-    gliding.carry({}, image, SECONDS, turn_of(1), 2 / 30, ())
+    gliding.carry({}, image, SECONDS, turn_of(1), every(2 / 30), ())
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), 2 / 30, ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(2 / 30), ()) == set()
