@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.global_state import global_state_kept
 from smotracker_ros.detection.detections import Detections, DetectorError
@@ -32,7 +32,7 @@ EMBEDDED_WEIGHTS = EMBEDDED_FOLDER / "yolov10n_small_targets.pt"
 # Two classes on one target are one target; end-to-end heads such as YOLOv10's leave such pairs in
 _DUPLICATE_IOU = 0.4
 _MOST_DETECTIONS = 300
-# Longer side in pixels at which a motion detector sees a frame: small ones are enlarged
+# Longer side in pixels at which this project's own detectors see a frame: small ones are enlarged
 _LEAST_SIDE, _MOST_SIDE = 640, 1280
 
 
@@ -69,6 +69,7 @@ class YoloDetector:
         if task != "detect" or not names:
             raise DetectorError(f"{path} is a {task} model; a detection model is needed")
         facts = (getattr(self._model, "ckpt", None) or {}).get("smotracker", {})
+        self._is_own, self._is_grey = bool(facts), bool(facts.get("grey", False))
         self._motion_seconds = tuple(float(age) for age in facts.get("motion_seconds", ()))
         self._names = {int(key) + 1: str(value) for key, value in names.items()}
         self._device = device
@@ -99,7 +100,7 @@ class YoloDetector:
 
         Models that others trained see what their trainers mostly take, up to 640 pixels.
         """
-        if not self._motion_seconds:
+        if not self._is_own:
             return min(longer, 640)
         return int(np.clip(longer, _LEAST_SIDE, _MOST_SIDE))
 
@@ -114,6 +115,13 @@ class YoloDetector:
         """Detections that the regions show; see :class:`smotracker_ros.detection.regions.RegionDetector`."""
         return look_into(self, frame, regions, self.scale(frame.width, frame.height, image_size), least_confidence)
 
+    def _input(self, image: UInt8Image) -> UInt8Image:
+        """A frame as ultralytics wants it, BGR; grey where the model was trained so."""
+        if self._is_grey:
+            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+            return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
         size = image_size or self._natural_size(max(frame.height, frame.width))
@@ -126,7 +134,7 @@ class YoloDetector:
                 if first:
                     stack.enter_context(openvino_in_float32())
             result = self._model.predict(
-                cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
+                self._input(frame.image),
                 imgsz=int(np.ceil(size / 32) * 32),
                 conf=max(least_confidence, 0.001),
                 iou=_DUPLICATE_IOU,

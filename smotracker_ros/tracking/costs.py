@@ -38,11 +38,17 @@ class Side:
         return len(self.boxes)
 
 
+# What nobody claims near an object that has just gone out of sight is far likelier the object, jerked away with the
+# camera, than a newcomer: births are rare. So distances from what is out of sight count as so many times smaller
+_JERKS = 2.0
+
+
 def _center_distance(first: Side, second: Side) -> FloatArray:
-    """Distance of centres beyond the reach, in units of the pair's mean size, (N, M)."""
+    """Distance of centres beyond the reach, in units of the pair's mean size, (N, M); less where out of sight."""
     a, b = box_centers(first.boxes), box_centers(second.boxes)
     distance = np.linalg.norm(a[:, None] - b[None], axis=2)
-    distance = np.maximum(distance - first.reach[:, None] - second.reach[None], 0)
+    reach = first.reach[:, None] + second.reach[None]
+    distance = np.maximum(distance - reach, 0) / np.where(reach > 0, _JERKS, 1.0)
     size_a, size_b = box_sizes(first.boxes).mean(axis=1), box_sizes(second.boxes).mean(axis=1)
     return np.asarray(distance / np.maximum((size_a[:, None] + size_b[None]) / 2, 4.0), dtype=np.float32)
 
@@ -58,7 +64,7 @@ def overlap_cost(first: Side, second: Side) -> FloatArray:
 
 
 def appearance_matters(first: Side, second: Side) -> npt.NDArray[np.bool_]:
-    """Pairs within three sizes of each other, bool (N, M): beyond, the sky is full of look-alikes."""
+    """Pairs within three sizes of each other, six where out of sight, bool (N, M): the sky is full of look-alikes."""
     return np.asarray(_center_distance(first, second) <= 3.0)
 
 
@@ -70,7 +76,7 @@ def appearance_cost(first: Side, second: Side) -> FloatArray:
 
 
 def shape_cost(first: Side, second: Side) -> FloatArray:
-    """Difference of width and height on a log scale, impossible beyond 1.5 sizes of distance."""
+    """Difference of width and height on a log scale, impossible beyond 1.5 sizes of distance, 3 where out of sight."""
     a, b = np.log(np.maximum(box_sizes(first.boxes), 1)), np.log(np.maximum(box_sizes(second.boxes), 1))
     difference = np.abs(a[:, None] - b[None]).max(axis=2)
     far = _center_distance(first, second) > 1.5
