@@ -91,7 +91,7 @@ def test_both_pipelines_see_the_same_frames(tmp_path: Path) -> None:
     item = result.details["targets"]["3"]
     assert item["frames"] == {"ours": 6, "yolo_bytetrack": 6}
     assert item["mean_live_masklets"] >= 1, "the cues have started nothing, so nothing was measured"
-    assert item["detector_passes_per_frame"] < 1
+    assert item["detector_frames_per_frame"] < 1
     assert item["ratio_with_as_many_masklets"] is None and result.details["cost_of_ours"] == {}, "one block is no line"
     assert result.medians["pipeline_vs_yolo_bytetrack"]["3"] == item["ratio"]["median"] > 0
     assert "| 3 |" in _page(tmp_path, "pipeline", settings, result)

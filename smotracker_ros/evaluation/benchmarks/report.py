@@ -158,7 +158,7 @@ def _pipeline_section(key: Figures, details: Figures) -> Iterable[str]:
             item["ratio_with_as_many_masklets"] or "?",
             item["mean_visible_targets"],
             item["mean_live_masklets"],
-            item["detector_passes_per_frame"],
+            item["detector_frames_per_frame"],
             f"{_number(item['ours']['peak_mib'])} / {_number(item['yolo_bytetrack']['peak_mib'])}",
         ]
         for number, item in details["targets"].items()
@@ -172,7 +172,7 @@ def _pipeline_section(key: Figures, details: Figures) -> Iterable[str]:
             "with as many masklets",
             "visible",
             "masklets",
-            "detector passes per frame",
+            "frames seen by the detector per frame",
             "peak MiB, ours / theirs",
         ),
         rows,
