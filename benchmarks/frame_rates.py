@@ -4,8 +4,8 @@
 
 Rendered scenes of 360 frames per second are thinned out, so that every rate sees the very same flights. A target is
 confirmed when a reported box first lies on it (its centre within half the target's longer side). What the detector does
-is counted in looks and in whole frames seen, both per second. HOTA and IDF1 are those of the small-target view: the truth ends where half of the light does,
-the models where a target stops to be seen.
+is counted in looks and in whole frames seen, both per second. HOTA and IDF1 are those of the small-target view: the
+truth ends where half of the light does, the models where a target stops to be seen.
 """
 
 from __future__ import annotations

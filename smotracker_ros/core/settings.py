@@ -140,17 +140,17 @@ class TrackerSettings:
     clip_seconds: float = _setting(
         _CLIPS,
         0.4,
-        "Length of a clip: the detector runs on the first frame of each. 0: on every frame.",
+        "Length of a clip: the detector sees all of the first frame of each. 0: of every frame.",
         minimum=0.0,
         maximum=60.0,
     )
     adaptive_clips: bool = _setting(
-        _CLIPS, True, "Run the detector earlier when a masklet is uncertain or none is alive."
+        _CLIPS, True, "Run the detector earlier when none is alive, and around masklets that are uncertain."
     )
     max_detector_share: float = _setting(
         _CLIPS,
         1.0,
-        "Most detector passes per frame in the long run; clips become longer where it is used up.",
+        "Most of the frames that the detector sees in the long run, 1 is all; clips become longer where it is used up.",
         minimum=0.001,
         maximum=1.0,
     )
