@@ -28,22 +28,25 @@ _TOLERANCE = 0.5
 _SPACING = 0.25
 
 
-def lay_over(older: UInt8Image, matrix: Matrix, newest: UInt8Image) -> UInt8Image:
+def lay_over(older: UInt8Image, matrix: Matrix, newest: UInt8Image, corner: tuple[int, int] = (0, 0)) -> UInt8Image:
     """Bring an older picture to the place of the newest.
 
     Args:
         older: uint8 grey (height, width).
         matrix: (2, 3), maps pixels of the older picture to those of the newest.
-        newest: uint8 grey (height, width), the same size.
+        newest: uint8 grey (height, width), or a part of it.
+        corner: column and row in the newest picture at which that part begins.
 
     Returns:
-        uint8 (height, width); the newest picture where the older one did not see, so that nothing seems to move there.
+        uint8 of the newest's size; the newest picture where the older one did not see, so that nothing seems to move
+        there.
     """
     height, width = newest.shape
     if np.allclose(matrix, np.eye(3)[:2], atol=1e-3):
-        return older
+        return older[corner[1] : corner[1] + height, corner[0] : corner[0] + width]
     result = newest.copy()
-    cv2.warpAffine(older, matrix, (width, height), result, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    moved = matrix - np.array([[0, 0, corner[0]], [0, 0, corner[1]]])
+    cv2.warpAffine(older, moved, (width, height), result, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
     return result
 
 
@@ -94,8 +97,11 @@ class MotionStack:
                 self._past = deque(item for item in moved if item[0] >= oldest)
         self._newest = frame.timestamp_ns, grey
 
-    def image(self) -> UInt8Image:
+    def image(self, regions: Regions | None = None) -> UInt8Image:
         """The stack, uint8 (height, width, 3), newest first; the newest stands in for frames that are not there.
+
+        Args:
+            regions: what of it is wanted; the rest is black. None: all.
 
         Raises:
             ValueError: before the first frame.
@@ -103,15 +109,21 @@ class MotionStack:
         if self._newest is None:
             raise ValueError("a motion stack needs a frame before it can be shown")
         time, newest = self._newest
-        channels = [newest]
+        older: list[tuple[UInt8Image, Matrix] | None] = []
         for age in self._seconds:
             wanted = time - round(age * 1e9)
             near = min(self._past, key=lambda item: abs(item[0] - wanted), default=None)
-            if near is None or abs(near[0] - wanted) > _TOLERANCE * age * 1e9:
-                channels.append(newest)
-            else:
-                channels.append(lay_over(near[1], near[2], newest))
-        return np.ascontiguousarray(np.stack(channels, axis=2))
+            known = near is not None and abs(near[0] - wanted) <= _TOLERANCE * age * 1e9
+            older.append(near[1:] if near is not None and known else None)
+        height, width = newest.shape
+        stack = np.zeros((height, width, 1 + len(older)), dtype=np.uint8)
+        for x1, y1, x2, y2 in (Regions.whole(width, height) if regions is None else regions).boxes.tolist():
+            part = newest[y1:y2, x1:x2]
+            channels = [part]
+            for item in older:
+                channels.append(part if item is None else lay_over(item[0], item[1], part, (x1, y1)))
+            stack[y1:y2, x1:x2] = np.stack(channels, axis=2)
+        return stack
 
 
 class DetectorView:
@@ -166,7 +178,7 @@ class DetectorView:
         """
         seen = self._newest
         if self._stack is not None:
-            seen = dataclasses.replace(seen, image=self._stack.image())
+            seen = dataclasses.replace(seen, image=self._stack.image(regions))
         if regions is None or regions.is_whole or not isinstance(self._detector, RegionDetector):
             return self._detector.detect(seen, least_confidence, image_size)
         return self._detector.detect_in(seen, regions, least_confidence, image_size)

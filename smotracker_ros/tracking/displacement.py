@@ -81,7 +81,8 @@ class Displacement:
 
     def predict(self, shift: CameraShift, seconds: float) -> None:
         """Move on by one frame, with the background."""
-        self._variance = self._variance * shift.zoom**2 + shift.error**2
+        zoom = shift.zoom
+        self._variance = self._variance * zoom**2 + shift.error**2
         self._since_measured += seconds
         if self._place is not None:
             moved = shift.move(self._place)[0]
@@ -89,10 +90,11 @@ class Displacement:
             self._place = moved
         if self._start is not None:
             self._start = shift.move(self._start)[0]
-        self.farthest *= shift.zoom
+        self.farthest *= zoom
+        places = shift.move([place for _, place, _ in self._recent])
         self._recent = deque(
-            (age + seconds, shift.move(place)[0], variance * shift.zoom**2 + shift.error**2)
-            for age, place, variance in self._recent
+            (age + seconds, place, variance * zoom**2 + shift.error**2)
+            for (age, _, variance), place in zip(self._recent, places, strict=True)
         )
         # of those that are old enough, the youngest is kept
         while len(self._recent) > 1 and self._recent[1][0] >= _RECENT_SECONDS:

@@ -209,15 +209,16 @@ class Target:
             gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
             self.background_velocity = self.background_velocity + gain * (background - self.background_velocity)
         self.motion.predict(shift, seconds)
-        self._camera_variance = self._camera_variance * shift.zoom**2 + shift.error**2
+        zoom = shift.zoom
+        self._camera_variance = self._camera_variance * zoom**2 + shift.error**2
         self.displacement.predict(shift, passed)
         self.record.predict(passed)
         if self.first_place is not None:
             self.first_place.predict(shift)
-        self.size = (self.size * shift.zoom).astype(np.float32)
-        self.margins = (self.margins * shift.zoom).astype(np.float32)
-        self.detected_side *= shift.zoom
-        self.usual_side *= shift.zoom
+        self.size = (self.size * zoom).astype(np.float32)
+        self.margins = (self.margins * zoom).astype(np.float32)
+        self.detected_side *= zoom
+        self.usual_side *= zoom
         self.age += 1
         self.frames_since_detection += 1
         self.frames_since_seen += 1

@@ -8,6 +8,7 @@ import pytest
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.motion_stack import DetectorView, MotionStack
+from smotracker_ros.detection.regions import Regions
 
 STILL = np.eye(3)[:2]
 
@@ -45,6 +46,19 @@ def test_a_panning_camera_holds_the_background_still() -> None:
     # what keeps its place in the image moves against the background by the camera's 9 pixels in three frames
     older = np.nonzero(image[..., 1] == 255)[1].min()
     assert older == 10 + 2 * 6 - 9
+
+
+@pytest.mark.parametrize("pan", [0.0, 3.0])
+def test_regions_of_a_stack_are_parts_of_the_whole(pan: float) -> None:
+    stack = MotionStack((0.1, 0.2))
+    whole = _play(stack, fps=30, frames=10, pan=pan)
+    regions = Regions(np.array([[0, 0, 40, 40], [60, 20, 120, 80]]), 120, 80)
+    parts = stack.image(regions)
+    shown = np.zeros((80, 120), np.bool_)
+    for x1, y1, x2, y2 in regions.boxes:
+        shown[y1:y2, x1:x2] = True
+    assert np.abs(parts[shown].astype(int) - whole[shown]).max() <= 1
+    assert not parts[~shown].any()
 
 
 def test_missing_frames_show_no_motion() -> None:
