@@ -27,10 +27,12 @@ from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation import peer_process
 from smotracker_ros.evaluation.detection_cache import default_cache
 
+_ROBOFLOW = ("trackers==2.6.1", "pydeprecate==0.14.0")
 # Packages, installed without their dependencies: those that are missing are named, the others are of this environment
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "imprassoc": ("boxmot==10.0.83", "loguru==0.7.3", "yacs==0.1.8", "ftfy==6.3.1", "wcwidth==0.2.13"),
     "csrt": ("opencv-contrib-python-headless==4.12.0.88",),
+    **dict.fromkeys(("roboflow-bytetrack", "roboflow-ocsort", "roboflow-botsort", "roboflow-cbiou"), _ROBOFLOW),
 }
 _INSTALL_SECONDS = 600
 

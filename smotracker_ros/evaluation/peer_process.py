@@ -9,9 +9,12 @@ class, or by `{"error": text}`.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +75,39 @@ class Csrt:
         return np.array([[x, y, x + width, y + height, 1, *self._facts]], dtype=np.float64) if good else _NOTHING
 
 
-PEERS = {"imprassoc": ImprAssoc, "csrt": Csrt}
+class Roboflow:
+    """A tracker of roboflow/trackers.
+
+    Args:
+        name: of its class.
+        arguments: that differ from its defaults.
+    """
+
+    def __init__(self, name: str, arguments: dict[str, Any]) -> None:
+        self._tracker = getattr(importlib.import_module("trackers"), name)(**arguments)
+        self._detections = importlib.import_module("supervision").Detections
+
+    def update(self, image: np.ndarray, rows: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+        """Rows of the tracks of this frame."""
+        found = self._detections(
+            xyxy=rows[:, :4].astype(np.float32), confidence=rows[:, 4], class_id=rows[:, 5].astype(int)
+        )
+        tracked = self._tracker.update(found, frame=image)
+        if not len(tracked):
+            return _NOTHING
+        columns = [tracked.xyxy, tracked.tracker_id, tracked.confidence, tracked.class_id]
+        result = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+        return result[result[:, 4] >= 0]  # -1: not yet sure
+
+
+PEERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "imprassoc": ImprAssoc,
+    "csrt": Csrt,
+    "roboflow-bytetrack": partial(Roboflow, "ByteTrackTracker"),
+    "roboflow-ocsort": partial(Roboflow, "OCSORTTracker"),
+    "roboflow-botsort": partial(Roboflow, "BoTSORTTracker"),
+    "roboflow-cbiou": partial(Roboflow, "CBIoUTracker"),
+}
 
 
 def main() -> None:

@@ -21,6 +21,10 @@ THRESHOLDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "imprassoc": {"track_high_thresh": (0.2, 0.25, 0.5), "new_track_thresh": (0.2, 0.25, 0.4, 0.6)},
     "occluboost": {"det_thresh": (0.15, 0.3), "new_track_thresh": (0.2, 0.25, 0.4, 0.6)},
     "sfsort": {"high_th": (0.2, 0.3, 0.45, 0.6), "new_track_th": (0.2, 0.3, 0.5, 0.7)},
+    "roboflow-bytetrack": {"track_activation_threshold": (0.2, 0.25, 0.4), "high_conf_det_threshold": (0.2, 0.35)},
+    "roboflow-ocsort": {"high_conf_det_threshold": (0.15, 0.3), "minimum_iou_threshold": (0.1, 0.3)},
+    "roboflow-botsort": {"track_activation_threshold": (0.2, 0.25, 0.4), "high_conf_det_threshold": (0.2, 0.35)},
+    "roboflow-cbiou": {"track_activation_threshold": (0.2, 0.25, 0.4), "high_conf_det_threshold": (0.2, 0.35)},
     "topictrack": {"high": (0.2, 0.25, 0.4), "motion_level": (0.1, 0.15, 0.3)},
 }
 """Its two most sensitive arguments with the values to try, by peer."""

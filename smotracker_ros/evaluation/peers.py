@@ -168,6 +168,10 @@ PEERS: dict[str, Peer] = {
     "occluboost": Peer(_boxmot("OccluBoost", appearance=True), _APPEARANCE),
     "sfsort": Peer(_boxmot("SFSORT")),
     "topictrack": Peer(_topictrack, f"our own parts after TOPICTrack's idea; {_APPEARANCE}"),
+    "roboflow-bytetrack": Peer(_elsewhere("roboflow-bytetrack"), "of roboflow/trackers 2.6.1"),
+    "roboflow-ocsort": Peer(_elsewhere("roboflow-ocsort"), "of roboflow/trackers 2.6.1"),
+    "roboflow-botsort": Peer(_elsewhere("roboflow-botsort"), "of roboflow/trackers 2.6.1, without ReID"),
+    "roboflow-cbiou": Peer(_elsewhere("roboflow-cbiou"), "of roboflow/trackers 2.6.1"),
     "csrt": Peer(_elsewhere("csrt"), "one target only, started from the first detection"),
 }
 

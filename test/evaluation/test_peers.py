@@ -99,12 +99,13 @@ def test_csrt_follows_the_surest_target_of_the_first_frame(elsewhere: dict[str, 
         assert float(pairwise_iou(boxes[1], rows.boxes[0])[0, 0]) > 0.4
 
 
-def test_the_older_boxmot_keeps_the_ids_of_plain_targets(elsewhere: dict[str, PeerTracker]) -> None:
+@pytest.mark.parametrize("name", [name for name in ELSEWHERE if name != "csrt"])
+def test_a_peer_elsewhere_keeps_the_ids_of_plain_targets(name: str, elsewhere: dict[str, PeerTracker]) -> None:
     before = cpu_seconds() - time.process_time()
     ids = set()
     for frame, boxes in two_targets():
         found = Detections(boxes, np.array([0.9, 0.85], np.float32), np.array([1, 2]))
-        rows = elsewhere["imprassoc"].update(frame, found if frame.index != 5 else Detections.empty())
+        rows = elsewhere[name].update(frame, found if frame.index != 5 else Detections.empty())
         if frame.index >= FRAMES - 4:
             overlap = pairwise_iou(boxes, rows.boxes)
             assert overlap.shape == (2, 2) and overlap.max(axis=1).min() > 0.7
