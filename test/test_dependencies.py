@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from smotracker_ros.evaluation.peer_environment import REQUIREMENTS
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Packages that come with a ROS distribution; their names are those of package.xml
@@ -78,6 +80,9 @@ def test_what_is_imported_from_pypi_is_declared(module: str) -> None:
     providers = {item.lower().replace("_", "-") for item in metadata.packages_distributions().get(module, [])}
     providers |= {module.lower().replace("_", "-")}
     if providers & _names(PROJECT["dependencies"]) or module in OPTIONAL:
+        return
+    in_own_environments = _names([package for packages in REQUIREMENTS.values() for package in packages])
+    if providers & in_own_environments and FOREIGN[module] == {"smotracker_ros/evaluation/peer_process.py"}:
         return
     extras = [name for name, needs in PROJECT["optional-dependencies"].items() if providers & _names(needs)]
     assert extras, (

@@ -27,7 +27,7 @@ from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation import peer_process
 from smotracker_ros.evaluation.detection_cache import default_cache
 
-_ROBOFLOW = ("trackers==2.6.1", "pydeprecate==0.14.0")
+_ROBOFLOW = ("trackers==2.6.1", "supervision==0.31.2", "pydeprecate==0.14.0")
 # Packages, installed without their dependencies: those that are missing are named, the others are of this environment
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "imprassoc": ("boxmot==10.0.83", "loguru==0.7.3", "yacs==0.1.8", "ftfy==6.3.1", "wcwidth==0.2.13"),
