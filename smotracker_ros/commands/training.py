@@ -37,6 +37,9 @@ def train_detector(
     put_in_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of crops that get targets of other clips, or rendered ones.")
     ] = 0.45,
+    single_frame: Annotated[
+        bool, typer.Option("--single-frame", help="Train on one moment, grey, instead of motion stacks.")
+    ] = False,
     hard_negatives: Annotated[
         Path | None, typer.Option(help="Checkpoint whose false boxes on the training clips become crops.")
     ] = None,
@@ -60,10 +63,11 @@ def train_detector(
         visible_scales=visible_scales,
         infrared_scales=infrared_scales,
         put_in_share=put_in_share,
+        single_frame=single_frame,
         seed=seed,
     )
     result = output / "yolov10n.pt"
-    export_detector(train_detector(data, output, crops, training), result, crops.ages)
+    export_detector(train_detector(data, output, crops, training), result, () if single_frame else crops.ages)
     typer.echo(result)
 
 

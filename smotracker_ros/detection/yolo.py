@@ -76,7 +76,9 @@ class YoloDetector:
         with path.open("rb") as file:
             self._checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         self._stem = path.stem
-        self._runtime = runtime if path.suffix == ".pt" else "torch"
+        checkpoint = path.suffix == ".pt"
+        self._sees_one_size = not checkpoint or type(self._model.model).__name__.startswith("RTDETR")
+        self._runtime = runtime if checkpoint else "torch"
         if self._runtime != "torch":
             self._model = YOLO(str(export_detector(path, self._checksum, runtime)), task="detect")
 
@@ -105,7 +107,12 @@ class YoloDetector:
         return int(np.clip(longer, _LEAST_SIDE, _MOST_SIDE))
 
     def scale(self, width: int, height: int, image_size: int = 0) -> float:
-        """Pixels of the network per pixel of a frame of that size."""
+        """Pixels of the network per pixel of a frame of that size; 0 for files that somebody exported, and for RT-DETR.
+
+        Those may take inputs of one size only, and transformers know positions of the size that they were trained at.
+        """
+        if self._sees_one_size:
+            return 0.0
         longer = max(width, height)
         return (image_size or self._natural_size(longer)) / longer
 

@@ -141,7 +141,8 @@ def export_detector(checkpoint: Path, output: Path, ages: tuple[float, ...] = Cr
     Args:
         checkpoint: `.pt` file of the training.
         output: `.pt` file to write.
-        ages: seconds before the newest of the older pictures that the detector was trained on.
+        ages: seconds before the newest of the older pictures that the detector was trained on; none: it was trained on
+            single grey frames.
     """
     import torch
 
@@ -155,6 +156,6 @@ def export_detector(checkpoint: Path, output: Path, ages: tuple[float, ...] = Cr
     model.yaml = {**model.yaml, "yaml_file": "yolov10n.yaml"}
     for parameter in model.parameters():
         parameter.requires_grad = False
-    facts = {"motion_seconds": list(ages)}
+    facts = {"motion_seconds": list(ages), "grey": not ages}
     version = content.get("version")
     torch.save({"model": model, "train_args": kept, "epoch": -1, "version": version, "smotracker": facts}, output)

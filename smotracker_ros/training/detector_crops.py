@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -59,6 +59,7 @@ class CropSettings:
         put_in_share: share of crops that get one to three further targets.
         ages: mean ages in seconds of the two older pictures of a stack.
         age_spread: share by which ages differ from crop to crop, so that any frame rate will do.
+        single_frame: the newest picture takes the place of the older ones, for a detector that sees one moment.
         shares: what else crops have.
         seed: seed of the random choices; another one gives other crops of the same clips.
     """
@@ -72,6 +73,7 @@ class CropSettings:
     put_in_share: float = 0.45
     ages: tuple[float, float] = (0.1, 0.2)
     age_spread: float = 0.5
+    single_frame: bool = False
     shares: Shares = field(default_factory=Shares)
     seed: int = 0
 
@@ -130,6 +132,8 @@ class _Writer:
             for _ in range(int(generator.integers(1, 4))):
                 flights.append(draw_flight(sprites, settings.side, moments.infrared, generator))
         crop = make_crop(moments, flights, settings.side, settings.shares, generator)
+        if settings.single_frame:
+            crop = replace(crop, image=_newest_alone(crop.image))
         wanted = finder is None or len(finder(crop.image)) > 0
         if wanted:
             self._save(crop, name)
@@ -224,6 +228,15 @@ def collect_cut_outs(clips: list[Clip], seed: int) -> dict[bool, list[CutOut]]:
     return book
 
 
+def _newest_alone(stack: UInt8Image) -> UInt8Image:
+    """The newest picture of a stack three times, uint8 (height, width, 3)."""
+    return np.repeat(stack[..., :1], 3, axis=2)
+
+
+def _seeing_one_moment(finder: Finder) -> Finder:
+    return lambda stack: finder(_newest_alone(stack))
+
+
 def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, finder: Finder | None = None) -> int:
     """Write crops and labels in ultralytics' layout (`images/`, `labels/`); a finished folder is kept.
 
@@ -240,6 +253,8 @@ def write_crops(clips: list[Clip], directory: Path, settings: CropSettings, find
     done = directory / "crops.json"
     if done.exists():
         return int(json.loads(done.read_text())["crops"])
+    if finder is not None and settings.single_frame:
+        finder = _seeing_one_moment(finder)
     sprites = collect_cut_outs(clips, settings.seed)
     writer = _Writer(directory, settings, sprites)
     false_boxes = sum(

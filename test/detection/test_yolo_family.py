@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection import DetectorError
 from smotracker_ros.detection.yolo import EMBEDDED_WEIGHTS, YoloDetector
+from smotracker_ros.training.detector import export_detector as export_single_frame
 
 FRAME = Frame(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8), 0)
 
@@ -21,6 +23,7 @@ def test_other_architectures_load_by_file(architecture: str, tmp_path: Path) -> 
     kind(f"{architecture}.yaml").save(path)
     detector = YoloDetector(path)
     assert len(detector.class_names) == 80 and detector.name.startswith(architecture)
+    assert (detector.scale(640, 512) == 0) == architecture.startswith("rtdetr"), "transformers see whole frames"
     found = detector.detect(FRAME, image_size=160)
     assert found.boxes.shape == (len(found), 4) and (np.diff(found.scores) <= 0).all()
 
@@ -39,6 +42,7 @@ def test_an_onnx_export_answers_like_its_checkpoint(tmp_path: Path) -> None:
     frame = Frame(image, 0)
     ours, theirs = YoloDetector(EMBEDDED_WEIGHTS), YoloDetector(Path(exported))
     assert theirs.class_names == ours.class_names
+    assert theirs.scale(320, 256) == 0 < ours.scale(320, 256), "an export may take one size only"
     expected, found = ours.detect(frame, 0.02, 512), theirs.detect(frame, 0.02, 512)
     assert len(found) == len(expected) > 0
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
@@ -47,3 +51,17 @@ def test_an_onnx_export_answers_like_its_checkpoint(tmp_path: Path) -> None:
     broken.write_bytes(Path(exported).read_bytes()[:20_000])
     with pytest.raises(DetectorError, match=r"broken\.onnx cannot be loaded"):
         YoloDetector(broken)
+
+
+def test_a_checkpoint_of_single_frames_sees_grey_at_the_frames_own_size(tmp_path: Path) -> None:
+    export_single_frame(EMBEDDED_WEIGHTS, tmp_path / "single.pt", ())
+    detector, motion = YoloDetector(tmp_path / "single.pt"), YoloDetector()
+    assert detector.motion_seconds == () and motion.motion_seconds
+    assert detector.scale(320, 256) == motion.scale(320, 256) == 2.0, "its own size, not that of other people's models"
+    picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
+    picture[30:36, 40:48] = (250, 20, 20)
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    seen, wanted = (detector.detect(Frame(image, 0, 0)) for image in (picture, np.asarray(grey, dtype=np.uint8)))
+    assert len(seen) > 0
+    np.testing.assert_array_equal(seen.boxes, wanted.boxes)
+    np.testing.assert_array_equal(seen.scores, wanted.scores)

@@ -144,6 +144,25 @@ def test_labels_become_tight_also_where_a_mask_fails(tmp_path: Path) -> None:
     np.testing.assert_allclose(replaced.boxes, tight[index].boxes, atol=3.0)
 
 
+def test_crops_of_single_frames_show_one_moment(tmp_path: Path) -> None:
+    settings = SceneSettings(width=320, height=256, frames=24, targets=3, modality="infrared", camera="static")
+    write_scene(tmp_path / "data" / "IR_SCENE_001", settings, seed=3)
+    seen: list[np.ndarray] = []
+
+    def finder(stack: np.ndarray) -> np.ndarray:
+        seen.append(stack)
+        return np.zeros((0, 4), np.float32)
+
+    clips = read_clips(tmp_path / "data")
+    for single in (False, True):
+        seen.clear()
+        crops = CropSettings(side=SIDE, frame_step=4, rendered=4, empty_share=0.0, single_frame=single)
+        write_crops(clips, tmp_path / str(single), crops, finder)
+        images = [cv2.imread(str(path)) for path in (tmp_path / str(single) / "images").glob("*.png")]
+        for pictures in (images, seen):
+            assert all(np.ptp(picture, axis=2).max() == 0 for picture in pictures) == single
+
+
 def test_crops_are_written_in_the_layout_that_ultralytics_reads(tmp_path: Path) -> None:
     settings = SceneSettings(width=320, height=256, frames=24, targets=3, modality="infrared", camera="static")
     write_scene(tmp_path / "data" / "IR_SCENE_001", settings, seed=3)
