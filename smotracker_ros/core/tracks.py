@@ -64,7 +64,7 @@ class Tracks:
         frame_index: index of that frame.
         image_size: (height, width) of that frame in pixels.
         items: the tracks; iterate over this object to get them.
-        detector_ran: whether the detector was used on this frame (a clip started here).
+        detector_ran: whether the detector saw this frame, or a part of it.
         ignored: places in which nothing is looked for, as the user has said.
     """
 

@@ -116,6 +116,16 @@ class RegionDetector(Protocol):
         """Detections that the regions show, by falling confidence; see :meth:`Detector.detect`."""
 
 
+def detect_part(
+    detector: Detector, frame: Frame, part: tuple[int, int, int, int], least_confidence: float, image_size: int
+) -> Detections:
+    """Detections of a part of a frame, xyxy pixels, that the detector sees as a frame; their boxes are the frame's."""
+    x1, y1, x2, y2 = part
+    seen = dataclasses.replace(frame, image=np.ascontiguousarray(frame.image[y1:y2, x1:x2]))
+    found = detector.detect(seen, least_confidence, image_size)
+    return Detections(found.boxes + np.array([x1, y1, x1, y1], dtype=np.float32), found.scores, found.class_ids)
+
+
 def look_into(
     detector: Detector, frame: Frame, regions: Regions, scale: float, least_confidence: float = 0.0
 ) -> Detections:
@@ -130,11 +140,8 @@ def look_into(
     """
     parts = []
     for x1, y1, x2, y2 in regions.boxes.tolist():
-        part = dataclasses.replace(frame, image=np.ascontiguousarray(frame.image[y1:y2, x1:x2]))
-        found = detector.detect(part, least_confidence, round(max(x2 - x1, y2 - y1) * scale))
-        parts.append(
-            Detections(found.boxes + np.array([x1, y1, x1, y1], dtype=np.float32), found.scores, found.class_ids)
-        )
+        image_size = round(max(x2 - x1, y2 - y1) * scale)
+        parts.append(detect_part(detector, frame, (x1, y1, x2, y2), least_confidence, image_size))
     found = Detections(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),

@@ -7,7 +7,6 @@ with what the neighbouring slice saw of it; what one slice shows apart is never 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, pairwise_overlap
 from smotracker_ros.detection.detections import Detections, Detector, MotionDetector, PromptedDetector
-from smotracker_ros.detection.regions import RegionDetector, Regions, look_into
+from smotracker_ros.detection.regions import RegionDetector, Regions, detect_part, look_into
 
 OVERLAP = 0.2
 """Share of a slice that its neighbour shows, too: it should exceed the size of the targets, which are small."""
@@ -86,11 +85,7 @@ class SlicedDetector:
         if len(places) == 1:
             return whole
         parts = [whole]
-        for x1, y1, x2, y2 in places:
-            cropped = dataclasses.replace(frame, image=np.ascontiguousarray(frame.image[y1:y2, x1:x2]))
-            found = self._detector.detect(cropped, least_confidence, image_size)
-            shift = np.array([x1, y1, x1, y1], dtype=np.float32)
-            parts.append(Detections(found.boxes + shift, found.scores, found.class_ids))
+        parts += [detect_part(self._detector, frame, place, least_confidence, image_size) for place in places]
         sides = (whole.boxes[:, 2:] - whole.boxes[:, :2]).max(axis=1, initial=0)
         ranks = [np.where(sides > self._overlap * self._size, _LARGE, _MISSED)]
         for part, place in zip(parts[1:], places, strict=True):

@@ -5,7 +5,7 @@ All is counted in seconds, so that a faster camera does not change what is found
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
@@ -84,13 +84,13 @@ class DetectorSchedule:
         searches = settings.adaptive_clips and not targets
         return searches and self._passed(self._since, settings.clip_seconds / _SEARCHES_PER_CLIP)
 
-    def doubtful(self, targets: Sequence[Target], settings: TrackerSettings, asked: Collection[int]) -> list[Target]:
+    def doubtful(self, targets: Sequence[Target], settings: TrackerSettings, asked: Sequence[Target]) -> list[Target]:
         """At which targets the detector looks on this frame although no clip starts.
 
         Args:
             targets: all that are live.
             settings: clip length.
-            asked: ids of targets of which an occlusion asks where they are.
+            asked: those of which an occlusion asks where they are, whether they are seen or not.
         """
         if settings.prompts == "first_frame" or not settings.adaptive_clips:
             return []
@@ -98,19 +98,15 @@ class DetectorSchedule:
         if self._passed(self._since_look, _SECOND_LOOK_SECONDS):
             found = [target for target in targets if _is_newborn(target)]
         if self._passed(self._since_look, _EARLY_SECONDS):
-            found += [
-                target
-                for target in targets
-                if target not in found and (target.id in asked or _is_uncertain(target, settings))
-            ]
-        return found
+            found += [*asked, *(target for target in targets if _is_uncertain(target, settings))]
+        return list({target.id: target for target in found}.values())
 
     def spend(self, share: float) -> bool:
         """Whether the budget allows the detector to see that share of this frame; if so, it is spent.
 
-        Ask once for each frame.
+        Ask once for each frame. Parts of frames leave enough for a whole one, or no clip would ever start.
         """
-        if self._saved < share:
+        if self._saved < (share if share >= 1 else share + 1.0):
             return False
         self._saved -= share
         self._since_look = 0.0

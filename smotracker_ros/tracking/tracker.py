@@ -313,7 +313,8 @@ class SmoTracker:
         live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
         regions = Regions.whole(frame.width, frame.height)
         if not self._schedule.starts(live, self._settings):
-            doubtful = self._schedule.doubtful(live, self._settings, self._occlusions.asked)
+            asked = [target for target in self._targets.values() if target.id in self._occlusions.asked]
+            doubtful = self._schedule.doubtful(live, self._settings, asked)
             if not doubtful:
                 return None
             regions = self._pass.regions(doubtful, self._settings)

@@ -30,7 +30,7 @@ def asks(schedule: DetectorSchedule, targets: list[Target], settings: TrackerSet
     """Whether the detector sees whole frames or the surroundings of doubtful targets, which are half of a frame."""
     if schedule.starts(targets, settings):
         return schedule.spend(1.0)
-    doubtful = schedule.doubtful(targets, settings, {1} if wanted else set())
+    doubtful = schedule.doubtful(targets, settings, [target()] if wanted else [])
     return bool(doubtful) and schedule.spend(SHARE)
 
 
@@ -126,6 +126,27 @@ def test_the_budget_holds_whatever_happens(share: float) -> None:
     # it is used, and no more than it
     assert share * 600 - 1 <= seen[-1] <= share * 600 + 3
     assert all(seen[begin + 100] - seen[begin] <= share * 100 + 4 for begin in range(0, 500, 50))
+
+
+def test_looks_at_doubtful_targets_leave_enough_for_clips() -> None:
+    settings, schedule = TrackerSettings(clip_seconds=0.4, max_detector_share=0.1), DetectorSchedule()
+    clips = 0
+    for frame in range(600):
+        schedule.advance(1 / 30 if frame else 0.0, settings)
+        if schedule.starts([target(0.2)], settings):
+            clips += schedule.spend(1.0)
+        elif schedule.doubtful([target(0.2)], settings, []):
+            schedule.spend(0.2)
+    assert clips >= 600 / 12 - 1
+
+
+def test_who_is_out_of_sight_is_looked_for_where_an_occlusion_asks() -> None:
+    schedule, slipped = DetectorSchedule(), target()
+    schedule.advance(0.0, SETTINGS)
+    assert schedule.starts([], SETTINGS) and schedule.spend(1.0)
+    for _ in range(3):
+        schedule.advance(1 / 30, SETTINGS)
+    assert schedule.doubtful([], SETTINGS, [slipped]) == [slipped]
 
 
 def test_a_fresh_start_asks_at_once() -> None:
