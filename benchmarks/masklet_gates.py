@@ -27,13 +27,14 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.masklets.memory import POLICIES
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.network import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.presets import build_network, load_settings
 from smotracker_ros.tracking.box_offset import box_margins
 from smotracker_ros.tracking.camera_motion import CameraMotion
 from smotracker_ros.tracking.occlusion import Occlusions
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.population import predict_all
+from smotracker_ros.tracking.target import Target, boxes_of
 from smotracker_ros.training.clips import Clip, read_clip
 
 # A target of fewer pixels is not prompted
@@ -121,7 +122,7 @@ class _Flights:
         for target in self._targets.values():
             if target.seconds_unseen > LONGEST_FLIGHT:
                 target.motion.velocity[:] = 0
-            target.predict(shift, seconds)
+        predict_all(self._targets.values(), shift, seconds)
         masklets = self._propagator.step(
             frame,
             None,
@@ -129,13 +130,14 @@ class _Flights:
             lambda identity, box: self._targets[identity].agrees(box),
             self._occlusions.unsettled,
         )
-        self._occlusions.compare(self._targets, masklets, ())
-        for identity, masklet in masklets.items():
-            target = self._targets[identity]
-            if masklet.box is not None and target.owns(masklet.box, masklet.predicted_iou):
-                target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
+        boxes = {identity: masklet.box for identity, masklet in masklets.items() if masklet.box is not None}
+        own = {key: box for key, box in boxes.items() if self._targets[key].owns(box, masklets[key].predicted_iou)}
+        self._occlusions.compare(self._targets, own, ())
+        for identity, box in own.items():
+            masklet = masklets[identity]
+            self._targets[identity].see(masklet.mask, box, masklet.predicted_iou, seconds)
         self._occlusions.update(self._targets, self._propagator.time, seconds)
-        self._camera.exclude([target.box for target in self._targets.values()])
+        self._camera.exclude(boxes_of(self._targets.values()))
         return {identity: target.mask_box for identity, target in self._targets.items()}
 
 

@@ -21,7 +21,8 @@ from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.core.geometry import FloatArray, box_centers, box_sizes
 from smotracker_ros.detection import Detections
-from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.detection.yolo_loading import load_yolo
+from smotracker_ros.detection.yolo_model import YoloModel
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import (
     CachedDetections,
@@ -52,7 +53,7 @@ LEAST_SIMILARITY = 0.4
 class Room:
     """What all rows share for one sequence: the detector's boxes, the truth, and both matched."""
 
-    def __init__(self, sequence: EvaluationSequence, detector: YoloDetector) -> None:
+    def __init__(self, sequence: EvaluationSequence, detector: YoloModel) -> None:
         self.sequence = sequence
         self.detector = detector
         self.found = cached_detections(sequence, detector, default_cache())
@@ -166,7 +167,7 @@ def main(
     """Track with the truth in the place of single parts."""
     torch.set_num_threads(1)
     chosen = read_dataset(data, sequences=[name for name in sequences.split(",") if name] or None)
-    detector = YoloDetector()
+    detector = load_yolo()
     variants: dict[str, Callable[[Room], TrackRows]] = {
         "y-smotracker": tracked("y-smotracker", False),
         "y-smotracker with true sizes": lambda room: with_true_sizes(tracked("y-smotracker", False)(room), room),

@@ -4,9 +4,7 @@ from typing import Any
 
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.substitutions import AnonName
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from smotracker_ros.core.topics import camera_info_topic
 from smotracker_ros.ros.launching import (
@@ -17,6 +15,7 @@ from smotracker_ros.ros.launching import (
     node_watch,
     number,
     profile_environment,
+    run_parameter,
     shared_argument,
 )
 
@@ -27,6 +26,15 @@ ARGUMENTS = (
         "camera_info", default_value="", description="The camera's calibration; empty: beside the image topic."
     ),
     DeclareLaunchArgument("cues", default_value="cues", description="Topic of cues from other sensors."),
+    DeclareLaunchArgument("cues_3d", default_value="cues_3d", description="Topic of cues in space, as from a radar."),
+    DeclareLaunchArgument(
+        "cue_pose", default_value="cue_pose", description="Topic of one target's place, as from a friendly drone."
+    ),
+    DeclareLaunchArgument(
+        "extrinsics",
+        default_value="",
+        description="YAML file that says where the camera stands, for 3D cues; empty: as in params_file, or TF.",
+    ),
     shared_argument("preset"),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of node and results."),
     DeclareLaunchArgument("name", default_value="smotracker", description="Name of the node."),
@@ -49,12 +57,7 @@ ARGUMENTS = (
         default_value="5",
         description="Deaths within ten minutes after which it is not started again; 0: no limit.",
     ),
-    DeclareLaunchArgument(
-        "run_id",
-        default_value="",
-        description="Name of this run: within it no id is used twice, also when the node is started again; "
-        "empty: as in params_file, or a new name.",
-    ),
+    shared_argument("run_id"),
     shared_argument(
         "fastdds_profile",
         "FastDDS profile; the camera's process needs the same one. Empty: yours, if the environment names one, else "
@@ -68,11 +71,9 @@ def make_node(context: LaunchContext) -> list[Action]:
     given = given_arguments(context, __file__, ARGUMENTS)
     in_file = check_parameter_file(given["params_file"])
     limit = int(number(given, "respawn_limit"))
-    chosen: dict[str, Any] = {name: given[name] for name in ("preset", "image_transport") if given[name]}
+    chosen: dict[str, Any] = {name: given[name] for name in ("preset", "image_transport", "extrinsics") if given[name]}
     chosen |= {name: given[name] == "true" for name in ("use_sim_time", "autostart") if given[name]}
-    if given["run_id"] or "run_id" not in in_file:
-        run_id = given["run_id"] or AnonName("run").perform(context)
-        chosen["run_id"] = ParameterValue(run_id, value_type=str)
+    chosen |= run_parameter(context, given, in_file)
     # drivers publish the calibration beside the image
     camera_info = given["camera_info"] or camera_info_topic(given["image"])
     node = Node(
@@ -89,7 +90,11 @@ def make_node(context: LaunchContext) -> list[Action]:
         respawn=given["respawn"] == "true",
         respawn_delay=2.0,
         parameters=[given["params_file"], chosen],
-        remappings=[("image", given["image"]), ("camera_info", camera_info), ("cues", given["cues"])],
+        remappings=[
+            ("image", given["image"]),
+            ("camera_info", camera_info),
+            *((name, given[name]) for name in ("cues", "cues_3d", "cue_pose")),
+        ],
     )
     return [node_watch(node, given["respawn"] == "true", limit), node]
 

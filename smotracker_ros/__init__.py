@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from smotracker_ros.core.frames import Frame
     from smotracker_ros.core.settings import TrackerSettings
     from smotracker_ros.core.tracks import Track, Tracks
+    from smotracker_ros.detection.detections import Detections, Detector
+    from smotracker_ros.io.overlay import draw_overlay
+    from smotracker_ros.io.sources import open_source
     from smotracker_ros.presets import build_tracker, load_settings
     from smotracker_ros.tracking.tracker import SmoTracker
 
@@ -18,18 +21,34 @@ if TYPE_CHECKING:
 # against the source tree: both folders together form this package.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-__all__ = ["Frame", "SmoTracker", "Track", "TrackerSettings", "Tracks", "build_tracker", "load_settings"]
+__all__ = [
+    "Detections",
+    "Detector",
+    "Frame",
+    "SmoTracker",
+    "Track",
+    "TrackerSettings",
+    "Tracks",
+    "build_tracker",
+    "draw_overlay",
+    "load_settings",
+    "open_source",
+]
 
 _HOMES = {
+    "Detections": "detection.detections",
+    "Detector": "detection.detections",
     "Frame": "core.frames",
     "SmoTracker": "tracking.tracker",
     "Track": "core.tracks",
     "TrackerSettings": "core.settings",
     "Tracks": "core.tracks",
     "build_tracker": "presets",
+    "draw_overlay": "io.overlay",
     "load_settings": "presets",
+    "open_source": "io.sources",
 }
 
 

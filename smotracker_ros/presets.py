@@ -15,13 +15,15 @@ from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.detection import Detector
 from smotracker_ros.models.exports import RUNTIMES
+from smotracker_ros.models.extras import needed_by
 from smotracker_ros.models.hardware import HardwareError, choose_device, choose_precision
+from smotracker_ros.models.runtimes import choose_runtime
 from smotracker_ros.models.weight_files import ANYWHERE, check_trust, find_weights
-from smotracker_ros.tracking.tracker import SmoTracker
 
 if TYPE_CHECKING:
-    from smotracker_ros.masklets.model import MaskletNetwork
+    from smotracker_ros.masklets.network import MaskletNetwork
     from smotracker_ros.masklets.propagator import Propagator
+    from smotracker_ros.tracking.tracker import SmoTracker
 
 _logger = logging.getLogger(__name__)
 
@@ -109,17 +111,20 @@ def _load_detector(settings: TrackerSettings) -> Detector:
             if not folder.is_dir():
                 _logger.warning("trusted_weights names %s, which is no folder", folder)
         check_trust(weights, folders, anywhere)
-    from smotracker_ros.detection.yolo import YoloDetector
+    from smotracker_ros.detection.yolo_loading import load_yolo
 
-    return YoloDetector(weights, device, settings.runtime if settings.runtime in RUNTIMES else "torch")
+    return load_yolo(weights, device, settings.runtime, settings.precision)
 
 
-def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -> SmoTracker:
+def build_tracker(
+    settings: TrackerSettings, detector: Detector | None = None, network: MaskletNetwork | None = None
+) -> SmoTracker:
     """Load the models that the settings name, run them once, and put a tracker together.
 
     Args:
         settings: of a preset.
         detector: used in place of the one that the settings name.
+        network: the same. Trackers of several cameras may share both, if they are called in turn.
 
     Raises:
         ModelError: if SAM2 weights cannot be used.
@@ -129,14 +134,15 @@ def build_tracker(settings: TrackerSettings, detector: Detector | None = None) -
     """
     from smotracker_ros.masklets.memory import POLICIES
     from smotracker_ros.masklets.propagator import Propagator
+    from smotracker_ros.tracking.tracker import SmoTracker
 
     if detector is None:
         detector = build_detector(settings)
         # the first pass takes seconds, which a live stream would feel as lag
         detector.detect(Frame(_blank(), 0), image_size=settings.detector_image_size)
-    network = build_network(settings)
+    network = network or build_network(settings)
     propagator = Propagator(network, POLICIES[settings.memory_policy], settings.masklet_mode)
-    if settings.runtime == "torch_compile" or network.device.type != "cpu":
+    if settings.runtime == "torch_compile" or network.device != "cpu":
         _warm_up(propagator)
     return SmoTracker(detector, propagator, settings)
 
@@ -147,26 +153,44 @@ def build_network(settings: TrackerSettings) -> MaskletNetwork:
 
     Raises:
         ModelError: if its weights cannot be used.
+        WeightError: if embedded files are missing or have changed.
         SettingsError: if the device does not exist, or computes badly in the precision.
         ExportError: if the runtime cannot run it.
     """
-    from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
-    from smotracker_ros.masklets.checkpoints import load_network
-
     device = choose_device(settings.device)
-    network = load_network(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
-    parameters = sum(parameter.numel() for parameter in network.model.parameters())
+    is_embedded = _is_embedded(settings)
+    runtime = choose_runtime(settings.runtime, "masklets", is_embedded, device)
+    if runtime == "onnxruntime" and device == "cpu" and is_embedded:
+        from smotracker_ros.masklets.onnx_network import OnnxNetwork
+
+        return OnnxNetwork.embedded()
+    with needed_by("a SAM2 checkpoint"):
+        from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
+        from smotracker_ros.masklets.checkpoints import load_steps
+        from smotracker_ros.masklets.torch_network import TorchNetwork
+
+    steps = load_steps(find_weights(settings.masklet_weights), settings.masklet_image_size, device)
+    parameters = sum(parameter.numel() for parameter in steps.model.parameters())
     precision = choose_precision(settings.precision, device, parameters)
-    if settings.runtime in RUNTIMES:
+    if runtime in RUNTIMES:
         from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
-        network.image_encoder = load_encoder(export_encoder(network), settings.runtime, network.device)
-    network.compute_in(precision)
-    if settings.runtime == "torch_compile":
-        network.model.image_encoder.compile()
-    elif can_accelerate(network.device, network.precision):
-        network.readers = accelerate(network.model)
-    return network
+        steps.image_encoder = load_encoder(export_encoder(steps), runtime, steps.device)
+    steps.compute_in(precision)
+    if runtime == "torch_compile":
+        steps.model.image_encoder.compile()
+    elif can_accelerate(steps.device, steps.precision):
+        steps.readers = accelerate(steps.model)
+    return TorchNetwork(steps)
+
+
+def _is_embedded(settings: TrackerSettings) -> bool:
+    """Whether the settings name the network whose graphs for onnxruntime belong to the package."""
+    return (
+        settings.masklet_weights in ("", "sam2_nano")
+        and settings.masklet_image_size in (0, 96)
+        and settings.precision in ("auto", "int8", "float32")
+    )
 
 
 def _blank() -> UInt8Image:

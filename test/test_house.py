@@ -18,6 +18,7 @@ FLOORS = (
     ("tracking",),
     ("presets",),
     ("io",),
+    ("space",),
     ("offline", "training"),
     ("evaluation",),
     ("ros",),

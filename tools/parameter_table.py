@@ -12,12 +12,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from made_pages import write_or_check
+
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.presets import PRESETS, load_settings
-from smotracker_ros.ros import bag_player, recorder
+from smotracker_ros.ros import bag_player, follow_parameters, fusion_parameters, recorder
 from smotracker_ros.ros.launch_arguments import SHARED
 from smotracker_ros.ros.node_parameters import GIVEN_AT_START, NodeParameter
 from smotracker_ros.ros.parameters import PARAMETERS, setting_parameters
+from smotracker_ros.space.fusion.settings import FusionSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 
@@ -98,6 +101,10 @@ def page() -> str:
     for name, changes in PRESETS.items():
         rows.append(f"| `{name}` | {', '.join(f'`{key}`: {_value(value)}' for key, value in changes.items())} |")
     parts += ["\n".join(rows) + "\n"]
+    parts += ["## The node `fusion_node`\n", _table(fusion_parameters.PARAMETERS, live=True)]
+    parts += ["### The fusion's settings\nAlso those of `smotracker fuse --set NAME=VALUE`.\n"]
+    parts += [_table(setting_parameters(FusionSettings()), live=True)]
+    parts += ["## The node `follow_node`\n", _table(follow_parameters.PARAMETERS, live=True)]
     parts += ["## The player `bag_player`\n", _table(bag_player.PARAMETERS, live=False)]
     parts += ["## The recorder `recorder`\n", _table(recorder.PARAMETERS, live=False)]
     for file in sorted((PAGE.parents[1] / "launch").glob("*.launch.py")):
@@ -105,16 +112,5 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write or compare the page; exit code 1 if it is out of date."""
-    if "--check" not in sys.argv:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    print(f"{PAGE.name} is out of date: run `python tools/parameter_table.py`", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page()))

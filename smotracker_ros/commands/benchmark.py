@@ -29,6 +29,7 @@ PARTS = {
     "share": ("non_network_share",),
     "growth": ("growth",),
     "ros": ("ros",),
+    "start": ("start",),
 }
 """Parts in the order in which they run, and the keys of `benchmark.json` that each gives."""
 
@@ -84,6 +85,10 @@ def make_plan(part: str, quick: bool, threads: int, frames: int, repetitions: in
         changes = small if quick else {}
         changes |= {"frames": frames} if frames else {}
         return Plan(growth.GrowthSettings(**changes), growth.run)
+    if part == "start":
+        from smotracker_ros.evaluation.benchmarks import start
+
+        return Plan(start.StartSettings(repetitions=1 if quick else 5, threads=threads), start.run)
     from smotracker_ros.evaluation.benchmarks import node
 
     changes = {"frames": 30, "live_frames": 30, "single_frames": 12, "width": 640, "height": 360} if quick else {}

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +14,12 @@ import joblib
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from smotracker_ros.core.settings import parse_overrides
+from smotracker_ros.commands.options import Json, Overrides, Workers
+from smotracker_ros.core.overrides import parse_overrides
 from smotracker_ros.evaluation.checks import remarks
 from smotracker_ros.evaluation.comparison import (
     ComparisonError,
@@ -41,8 +43,6 @@ Output = Annotated[Path, typer.Option(help="Folder for tracks, metrics.json, tab
 Layout = Annotated[str, typer.Option(help="auto, clips, motchallenge, doha, anti-uav, anti-uav410 or dut.")]
 Names = Annotated[str, typer.Option(help="Names of sequences, separated by commas; empty: all.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder of cached detections; default: the user's cache folder.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Setting NAME=VALUE of this project's trackers.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes side by side, with one thread each.")]
 Dask = Annotated[
     str, typer.Option(help="Address of a Dask scheduler whose workers compute in place of processes on this machine.")
 ]
@@ -94,17 +94,18 @@ def evaluate(
     layout: Layout = "auto",
     sequences: Names = "",
     cache: Cache = None,
-    settings: Set = None,
+    override: Overrides = None,
     workers: Workers = 1,
     dask: Dask = "",
     class_aware: ClassAware = False,
     grounding_dino: GroundingDino = "",
+    as_json: Json = False,
 ) -> None:
     """Track a data set with one tracker and score it."""
-    plan = Plan(output, cache or default_cache(), _overrides(settings), {}, class_aware, grounding_dino)
+    plan = Plan(output, cache or default_cache(), parse_overrides(override), {}, class_aware, grounding_dino)
     chosen = read_dataset(data, layout, _split(sequences))
     with _engine(dask):
-        run_comparison(plan, tracker_names(tracker), chosen, data, -1 if dask else workers)
+        run_comparison(plan, tracker_names(tracker), chosen, data, -1 if dask else workers, as_json)
 
 
 @compare_app.command()
@@ -116,7 +117,7 @@ def compare(
     layout: Layout = "auto",
     sequences: Names = "",
     cache: Cache = None,
-    settings: Set = None,
+    override: Overrides = None,
     tuned: Annotated[
         Path | None, typer.Option(help="File of `smotracker tune-peers`: a second row for each peer.")
     ] = None,
@@ -124,13 +125,14 @@ def compare(
     dask: Dask = "",
     class_aware: ClassAware = False,
     grounding_dino: GroundingDino = "",
+    as_json: Json = False,
 ) -> None:
     """Track a data set with several trackers on the same detections, and compare them in tables and a report."""
     names, arguments = with_tuned(tracker_names(trackers), _read_tuned(tuned) if tuned else {})
-    plan = Plan(output, cache or default_cache(), _overrides(settings), arguments, class_aware, grounding_dino)
+    plan = Plan(output, cache or default_cache(), parse_overrides(override), arguments, class_aware, grounding_dino)
     chosen = read_dataset(data, layout, _split(sequences))
     with _engine(dask):
-        run_comparison(plan, names, chosen, data, -1 if dask else workers)
+        run_comparison(plan, names, chosen, data, -1 if dask else workers, as_json)
 
 
 @tune_app.command()
@@ -192,7 +194,7 @@ def track_all(
         The trackers' part of metrics.json.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bars:
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         told = {sequence.name: list(remarks(sequence)) for sequence in sequences}
         for sequence_name, texts in told.items():
             for text in texts:
@@ -235,9 +237,23 @@ def _prepare(plan: Plan, sequence: EvaluationSequence) -> None:
 
 
 def run_comparison(
-    plan: Plan, names: Sequence[str], sequences: Sequence[EvaluationSequence], data: Path, workers: int
+    plan: Plan,
+    names: Sequence[str],
+    sequences: Sequence[EvaluationSequence],
+    data: Path,
+    workers: int,
+    as_json: bool = False,
 ) -> None:
-    """Everything that `compare` does: tracks, metrics.json, table.md and report.html."""
+    """Everything that `compare` does: tracks, metrics.json, table.md and report.html.
+
+    Args:
+        plan: what all runs share.
+        names: of the trackers.
+        sequences: to track.
+        data: folder of the data set.
+        workers: processes.
+        as_json: print what metrics.json holds in place of tables.
+    """
     metrics: dict[str, Any] = {
         "trackers": track_all(plan, names, sequences, workers),
         "dataset": data.resolve().name,
@@ -250,6 +266,9 @@ def run_comparison(
     with pending_path(plan.output / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=1))
     write_report(plan.output, metrics, list(sequences))
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=1))
+        return
     for view in ("combined", "combined_small_target"):
         Console().print(_table(metrics["trackers"], view))
 
@@ -263,16 +282,12 @@ def _table(trackers: dict[str, Any], view: str) -> Table:
         metrics = row[view]
         table.add_row(name, *([_cell(metrics[column]) for column in _CONSOLE_COLUMNS] if metrics else ["-"]))
     reasons = [f"{name}: {row['note']}" for name, row in trackers.items() if not row[view]]
-    table.caption = "\n".join(reasons) or None
+    table.caption = escape("\n".join(reasons)) or None  # extras in brackets are no markup
     return table
 
 
 def _cell(value: float | None) -> str:
     return "" if value is None else f"{value}" if isinstance(value, int) else f"{value:.1f}"
-
-
-def _overrides(items: Iterable[str] | None) -> dict[str, Any]:
-    return parse_overrides(items)
 
 
 def _read_tuned(path: Path) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from smotracker_ros.core.settings import parse_overrides
+from smotracker_ros.commands.options import Overrides, Preset, Rerun, Topic
+from smotracker_ros.core.overrides import parse_overrides
 from smotracker_ros.io.bag_copy import STORAGES, copy_messages, new_bag, storage_of
 from smotracker_ros.io.bag_files import is_bag
 from smotracker_ros.io.bag_reader import open_bag
@@ -26,17 +27,16 @@ recover_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def bag(
     source: Annotated[Path, typer.Argument(help="A rosbag2: its folder, or one .mcap or .db3 file.")],
     output: Output,
-    topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several.")] = None,
+    topic: Topic = None,
     namespace: Annotated[str, typer.Option(help="Namespace of tracks, masks and track_states.")] = "/",
-    preset: Annotated[str, typer.Option(help="Named set-up of the tracker.")] = "y-smotracker",
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
-    ] = None,
+    preset: Preset = "y-smotracker",
+    override: Overrides = None,
     masks: Annotated[bool, typer.Option(help="Also write masks: 16-bit label images.")] = True,
     rectified: Annotated[
         bool, typer.Option(help="The images have been rectified: bearings use `p` of camera_info, and no distortion.")
     ] = False,
     storage: Storage = "",
+    rerun: Rerun = None,
 ) -> None:
     """Copy a bag and add what the node would have published: tracks, masks, track_states. No ROS is needed.
 
@@ -47,7 +47,7 @@ def bag(
     from smotracker_ros.offline.processing import Job, process_bag
     from smotracker_ros.presets import load_settings
 
-    job = Job(source, output, load_settings(preset, overrides), topic, namespace, masks, storage, rectified)
+    job = Job(source, output, load_settings(preset, overrides), topic, namespace, masks, storage, rectified, rerun)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         open_bag(source) as reader,

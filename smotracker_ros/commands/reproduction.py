@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from smotracker_ros.commands.evaluation import run_comparison, warnings_once
-from smotracker_ros.core.settings import parse_overrides
+from smotracker_ros.commands.options import Overrides, Workers
+from smotracker_ros.core.overrides import parse_overrides
 from smotracker_ros.evaluation.comparison import ComparisonError, Plan, tracker_names
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
@@ -35,11 +36,9 @@ def reproduce(
     masklet_weights: Annotated[str, typer.Option(help="SAM 2.1 checkpoint; empty: the embedded nano model.")] = "",
     grounding_dino_weights: Annotated[str, typer.Option(help="Folder or hub name; empty: the default.")] = "",
     prompt: Annotated[str, typer.Option(help="What Grounding DINO looks for.")] = "drone .",
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
-    ] = None,
+    override: Overrides = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached detections.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes side by side, with one thread each.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Compute a published table on its data set, and put the published figures beside ours."""
     published = read_published(table)

@@ -1,25 +1,32 @@
-"""`smotracker track`: a video, an image folder or a bag in, tracks and an overlay out."""
+"""`smotracker track`: videos, image folders, bags, a stream or a camera in, tracks and an overlay out."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
+import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smotracker_ros.commands.options import Overrides, Preset, Rerun, Topic
 from smotracker_ros.commands.progress import progress_bar
-from smotracker_ros.core.settings import SettingsError, parse_overrides
+from smotracker_ros.core.overrides import parse_overrides
+from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.core.terminations import stopping
 
 if TYPE_CHECKING:
     from smotracker_ros.core.frames import Frame
     from smotracker_ros.core.tracks import Tracks
     from smotracker_ros.io.base import FrameSource
+    from smotracker_ros.io.sinks import Sink
+    from smotracker_ros.tracking.tracker import SmoTracker
 
 app = typer.Typer(add_completion=False)
 
@@ -27,25 +34,74 @@ TRACK_OUTPUTS = ("tracks.txt", "overlay.mp4", "summary.json", "masks", "bag")
 """What `smotracker track` may write; all of it belongs to one run."""
 
 
+@dataclass(frozen=True)
+class _Outputs:
+    """What is written beside tracks, overlay and summary; and what the summary says of the settings."""
+
+    masks: bool
+    bag: bool
+    storage: str
+    rerun: Path | None
+    facts: dict[str, Any]
+
+    def writers(self, folder: Path, source: FrameSource, tracker: SmoTracker) -> Iterator[Sink]:
+        """All sinks, to be opened in this order."""
+        from smotracker_ros.io import sinks
+
+        yield sinks.MotWriter(folder / "tracks.txt")
+        yield sinks.OverlayWriter(folder / "overlay.mp4", source.fps, source.size)
+        if self.masks:
+            yield sinks.MaskWriter(folder / "masks")
+        if self.bag:
+            yield sinks.BagWriter(folder / "bag", self.storage)
+        if self.rerun is not None:
+            from smotracker_ros.io.rerun_files import RerunWriter
+
+            yield RerunWriter(self.rerun, tracker)
+
+
 @app.command()
 def track(
-    source: Annotated[Path, typer.Argument(help="A video file, an image or a folder of images, or a rosbag2.")],
-    output: Annotated[Path, typer.Option(help="Folder for tracks.txt, overlay.mp4 and summary.json.")],
-    preset: Annotated[str, typer.Option(help="Named set-up of the tracker.")] = "y-smotracker",
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, images, folders of images, rosbag2s; or one stream (rtsp://, http://, udp://) or camera "
+            "(/dev/video0).",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(help="Folder for tracks.txt, overlay.mp4 and summary.json; of several sources, one in it each."),
+    ],
+    preset: Preset = "y-smotracker",
     prompt: Annotated[
         str | None, typer.Option(help="What to look for, for presets with Grounding DINO: 'drone . bird .'")
     ] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be repeated.")
+    override: Overrides = None,
+    topic: Topic = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second of an image folder, and of what does not state its own.")
     ] = None,
-    topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of an image folder.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames of each source.")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Also write masks/: 16-bit label images.")] = False,
     bag: Annotated[bool, typer.Option("--bag", help="Also write bag/: a rosbag2 with tracks and masks.")] = False,
     storage: Annotated[str, typer.Option(help="Storage of that bag: mcap or sqlite3.")] = "mcap",
+    rerun: Rerun = None,
+    stream_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="FFmpeg's option for a stream or camera: video_size=1280x720; may be repeated."
+        ),
+    ] = None,
+    patience: Annotated[
+        float | None, typer.Option(min=0.1, help="End a stream or camera that gives nothing for so many seconds.")
+    ] = None,
 ) -> None:
-    """Track the targets of a video, an image folder or a bag."""
+    """Track the targets of videos, image folders, bags, a stream or a camera.
+
+    Streams and cameras are tracked live, the newest frame first, until Ctrl-C ends them with whole outputs.
+    """
     overrides = parse_overrides(override)
     if prompt is not None:
         if "prompt" in overrides:
@@ -53,48 +109,104 @@ def track(
         overrides["prompt"] = prompt
     if storage not in ("mcap", "sqlite3"):
         raise typer.BadParameter(f"{storage!r} is neither mcap nor sqlite3", param_hint="--storage")
-    from smotracker_ros.io.sources import open_source
-
-    frame_source = open_source(source, topic, fps)
-    from smotracker_ros.io import sinks
-    from smotracker_ros.io.pending import pending_outputs
-    from smotracker_ros.io.stream import StreamRules
-    from smotracker_ros.offline.failures import track_frame
+    if rerun is not None and len(sources) > 1:
+        raise typer.BadParameter("it is one file; give one source", param_hint="--rerun")
+    options = _stream_options(stream_option)
+    opened = _open(sources, output, topic, fps, options, patience)
     from smotracker_ros.presets import build_tracker, load_settings
 
     settings = load_settings(preset, overrides)
     tracker = build_tracker(settings)
+    facts = {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
+    for folder, source in opened.items():
+        summary = _track(tracker, source, folder, frames, _Outputs(masks, bag, storage, rerun, facts))
+        tracker.reset()
+        typer.echo(
+            f"{summary['frames']} frames, {summary['tracks']} {'track' if summary['tracks'] == 1 else 'tracks'} "
+            f"(longest: {summary['longest_track_frames']} "
+            f"frames), {summary['milliseconds_per_frame']['mean']} ms per frame"
+            + (f", {summary['dropped_frames']} frames dropped" if "dropped_frames" in summary else "")
+            + f"; see {folder}"
+        )
+
+
+def _stream_options(texts: Sequence[str] | None) -> dict[str, str]:
+    """FFmpeg's options by name."""
+    for text in texts or ():
+        if not text.partition("=")[0] or "=" not in text:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--stream-option")
+    return {name: value for name, _, value in (text.partition("=") for text in texts or ())}
+
+
+def _open(
+    names: Sequence[str],
+    output: Path,
+    topic: str | None,
+    fps: float | None,
+    options: dict[str, str],
+    patience: float | None,
+) -> dict[Path, FrameSource]:
+    """All sources by the folders of their outputs: one alone writes into `output`, several into folders in it.
+
+    Raises:
+        SourceError: if one cannot be read, or one of several is live, so that the next would never have its turn.
+    """
+    from smotracker_ros.io.addresses import is_address, is_camera, shown
+    from smotracker_ros.io.base import SourceError
+    from smotracker_ros.io.sources import open_source
+
+    if len(names) > 1:
+        for name in names:
+            if is_address(name) or is_camera(name):
+                raise SourceError(f"{shown(name)} is a stream or a camera and cannot wait for its turn; give it alone")
+    opened = [open_source(name, topic, fps, options=options, patience=patience or math.inf) for name in names]
+    if len(opened) == 1:
+        return {output: opened[0]}
+    folders: dict[Path, FrameSource] = {}
+    for source in opened:
+        folder, number = output / source.name, 1
+        while folder in folders:
+            number += 1
+            folder = output / f"{source.name}-{number}"
+        folders[folder] = source
+    return folders
+
+
+def _track(
+    tracker: SmoTracker, source: FrameSource, folder: Path, frames: int | None, outputs: _Outputs
+) -> dict[str, Any]:
+    """Track one source, and write everything that belongs to it; what summary.json holds is returned."""
+    from smotracker_ros.io.base import SourceError
+    from smotracker_ros.io.live import LiveSource
+    from smotracker_ros.io.pending import pending_outputs
+    from smotracker_ros.io.stream import StreamRules
+    from smotracker_ros.offline.failures import track_frame
+
+    live = source if isinstance(source, LiveSource) else None
     statistics, rules = _Statistics(), StreamRules(logging.getLogger(__name__).warning)
-    with pending_outputs(output, TRACK_OUTPUTS) as pending, ExitStack() as stack, progress_bar() as progress:
-        writers: list[sinks.Sink] = [
-            sinks.MotWriter(pending / "tracks.txt"),
-            sinks.OverlayWriter(pending / "overlay.mp4", frame_source.fps, frame_source.size),
-        ]
-        if masks:
-            writers.append(sinks.MaskWriter(pending / "masks"))
-        if bag:
-            writers.append(sinks.BagWriter(pending / "bag", storage))
-        for writer in writers:
-            stack.enter_context(writer)
-        total = min(filter(None, (frame_source.length, frames)), default=None)
-        for frame in progress.track(_first(frame_source, frames), total=total, description=frame_source.name):
-            if not rules.admit(frame):
-                continue
-            if rules.broken:
-                tracker.reset()
-            started = time.perf_counter()
-            tracks = track_frame(tracker, frame)
-            statistics.add(tracks, time.perf_counter() - started)
-            for writer in writers:
-                writer.write(frame, tracks)
-        summary = statistics.summary(frame_source)
+    with pending_outputs(folder, TRACK_OUTPUTS) as pending, ExitStack() as stack, progress_bar() as progress:
+        writers = [stack.enter_context(writer) for writer in outputs.writers(pending, source, tracker)]
+        total = min(filter(None, (source.length, frames)), default=None)
+        with stopping(live.stop) if live else nullcontext():
+            for frame in progress.track(_first(source, frames), total=total, description=source.name):
+                if not rules.admit(frame):
+                    continue
+                if rules.broken:
+                    tracker.reset()
+                started = time.perf_counter()
+                tracks = track_frame(tracker, frame)
+                statistics.add(tracks, time.perf_counter() - started)
+                for writer in writers:
+                    writer.write(frame, tracks)
+        summary = statistics.summary(source)
         summary |= {"out_of_order_frames": rules.out_of_order, "restarts": rules.restarts}
-        summary |= {"preset": preset, "models": dict(tracker.models), "settings": dataclasses.asdict(settings)}
+        if live:
+            if not summary["frames"]:
+                raise SourceError(f"{live.name} gave no frame; check that it sends")
+            summary |= {"dropped_frames": live.dropped, "reconnections": live.reconnections}
+        summary |= outputs.facts
         (pending / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    typer.echo(
-        f"{summary['frames']} frames, {summary['tracks']} tracks (longest: {summary['longest_track_frames']} frames), "
-        f"{summary['milliseconds_per_frame']['mean']} ms per frame; see {output}"
-    )
+    return summary
 
 
 class _Statistics:

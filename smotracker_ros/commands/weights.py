@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from smotracker_ros.commands.options import Json
 from smotracker_ros.models.fetch import entry_for, fetch
 from smotracker_ros.models.weight_files import WeightError, WeightFile, cache_folder, known_files, verify
 
@@ -40,8 +43,15 @@ def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 @app.command("list")
-def list_files() -> None:
+def list_files(as_json: Json = False) -> None:
     """Show all files that are known by name."""
+    if as_json:
+        entries = [
+            {**dataclasses.asdict(entry), "path": str(entry.path), "state": _state(entry)}
+            for entry in known_files().values()
+        ]
+        typer.echo(json.dumps({"folder": str(cache_folder()), "files": entries}, indent=1))
+        return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "kind", "MB", "licence", "state", "sha256"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -57,6 +58,16 @@ class Frame:
     def width(self) -> int:
         """Width in pixels."""
         return int(self.image.shape[1])
+
+    @cached_property
+    def grey(self) -> UInt8Image:
+        """The image in grey levels, uint8 (height, width); made once, as several stages want it."""
+        return as_grey(self.image)
+
+
+def as_grey(image: UInt8Image) -> UInt8Image:
+    """Grey levels, uint8 (height, width), of uint8 RGB (height, width, 3); what is grey already stays."""
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 Limits = tuple[float, float]

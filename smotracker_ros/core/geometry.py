@@ -88,6 +88,8 @@ def scaled_boxes(boxes: FloatArray, factor: float) -> FloatArray:
         boxes: float32 (N, 4) or (4,), xyxy.
         factor: of the sides, > 0; 1 leaves the boxes as they are to the bit.
     """
+    if factor == 1:
+        return boxes.astype(np.float32)
     grown = (factor - 1) / 2 * (boxes[..., 2:] - boxes[..., :2])
     return np.concatenate([boxes[..., :2] - grown, boxes[..., 2:] + grown], axis=-1).astype(np.float32)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import torch
+
+from smotracker_ros.models.sessions import thread_count
 
 # Functions of other libraries that ultralytics replaces by its own when it is imported
 _REPLACED = (
@@ -26,6 +27,7 @@ _REPLACED = (
 )
 # So small that a processor which flushes denormal numbers takes it for zero
 _DENORMAL = 2.0**-1030
+_THREADS = "OMP_NUM_THREADS"
 
 
 @contextlib.contextmanager
@@ -39,6 +41,8 @@ def global_state_kept() -> Iterator[None]:
     What stays is that sam2 registers its configurations with hydra: its own builders need that.
     """
     environment = dict(os.environ)
+    import torch
+
     counts = torch.get_num_threads(), cv2.getNumThreads()
     gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
     generators = random.getstate(), np.random.get_state()
@@ -88,20 +92,41 @@ def quiet(name: str, level: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch and OpenCV compute in so many threads, and in as many as before when the block ends."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(count)
+    """Let torch, onnxruntime's new sessions and OpenCV compute in so many threads, and as before when the block ends.
+
+    Where torch is not loaded, OMP_NUM_THREADS says so to it, and to onnxruntime's sessions.
+    """
+    before = thread_count(), cv2.getNumThreads()
+    variable = os.environ.get(_THREADS)
+    os.environ[_THREADS] = str(count)
+    _set_torch_threads(count)
     cv2.setNumThreads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
+        if variable is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = variable
+        _set_torch_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+def _set_torch_threads(count: int) -> None:
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(count)
 
 
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Let this thread take denormal numbers for zero: they slow processors down and carry no information."""
+    """Let this thread take denormal numbers for zero: they slow processors down and carry no information.
+
+    It is torch that can; where it is not loaded, nothing changes.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     before = _DENORMAL + 0.0 == 0.0
     torch.set_flush_denormal(True)
     try:

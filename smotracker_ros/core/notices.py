@@ -42,3 +42,33 @@ class Notices:
     def silent(self) -> int:
         """Number of warnings that were not said."""
         return self.counts.total() - len(self.counts)
+
+
+class Trouble:
+    """Says what is wrong when it begins, when it becomes something else, and when it is over.
+
+    Args:
+        warn: gets what is wrong.
+        inform: gets `over` once nothing is wrong any more.
+        over: what to say then.
+    """
+
+    def __init__(self, warn: Callable[[str], None], inform: Callable[[str], None], over: str) -> None:
+        self._warn, self._inform, self._over = warn, inform, over
+        self._kind: str | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether something is wrong."""
+        return self._kind is not None
+
+    def tell(self, text: str | None) -> None:
+        """Take what is wrong now; None: nothing is. Texts that differ in nothing but numbers are of one kind."""
+        kind = None if text is None else re.sub(r"\d+(\.\d+)?", "#", text)
+        if kind == self._kind:
+            return
+        self._kind = kind
+        if text is None:
+            self._inform(self._over)
+        else:
+            self._warn(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ _LONGEST_PROMPT = 240
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 # Headings under which users find the settings
@@ -100,9 +98,9 @@ class TrackerSettings:
     detector_weights: str = _setting(
         _DETECTOR,
         "",
-        "yolo: a detector of ultralytics (YOLO, YOLO-World, RT-DETR), .pt or its ONNX export; empty: the embedded "
-        "YOLOv10n. grounding_dino: a folder in transformers' format, or a name on the Hugging Face hub; empty: "
-        "IDEA-Research/grounding-dino-tiny.",
+        "yolo: a detector of ultralytics (YOLO, YOLO-World, RT-DETR), .pt or, of a YOLO, its ONNX export; empty: the "
+        "embedded YOLOv10n. grounding_dino: a folder in transformers' format, or a name on the Hugging Face hub; "
+        "empty: IDEA-Research/grounding-dino-tiny.",
         dynamic=False,
     )
     trusted_weights: str = _setting(
@@ -271,16 +269,18 @@ class TrackerSettings:
     precision: str = _setting(
         _MACHINE,
         "auto",
-        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        "Number format in which SAM2 and Grounding DINO compute; auto: the fastest on the device for the network. "
+        "int8: the same, and on a CPU the embedded detector in int8, a little less exact.",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
         dynamic=False,
     )
     runtime: str = _setting(
         _MACHINE,
-        "torch",
-        "What computes the YOLO detector and SAM2's image encoder. torch_compile: torch, with an encoder that takes "
-        "minutes to compile before tracking begins; onnxruntime and openvino need exports, made once.",
-        choices=("torch", "torch_compile", "onnxruntime", "openvino"),
+        "auto",
+        "What computes the YOLO detector and SAM2. auto: onnxruntime for the embedded models on a CPU, torch for the "
+        "rest; torch_compile: torch, with an encoder that takes minutes to compile before tracking begins; onnxruntime "
+        "and openvino need exports of other YOLO detectors and of other SAM2 models' image encoders, made once.",
+        choices=("auto", "torch", "torch_compile", "onnxruntime", "openvino"),
         dynamic=False,
     )
 
@@ -366,43 +366,3 @@ def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
         raise SettingsError(f"{field.name} must be a multiple of {multiple}, not {value}")
     if (least := field.metadata["least"]) and 0 < value < least:
         raise SettingsError(f"{field.name} must be 0 or at least {least}, not {value}")
-
-
-def parse_overrides(texts: Iterable[str] | None) -> dict[str, Any]:
-    """Settings from several `name=value`, each name once; see :func:`parse_override`.
-
-    Raises:
-        SettingsError: if one cannot be used, or a setting is given twice.
-    """
-    overrides: dict[str, Any] = {}
-    for text in texts or ():
-        name, value = parse_override(text)
-        if name in overrides:
-            raise SettingsError(f"{name} is set twice, to {overrides[name]!r} and to {value!r}; give it once")
-        overrides[name] = value
-    return overrides
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split `name=value` and give the value the type of the setting.
-
-    Raises:
-        SettingsError: if there is no such setting, or the value is not of its type.
-    """
-    name, separator, value = text.partition("=")
-    name, value = name.strip(), value.strip()
-    fields = {field.name: field for field in dataclasses.fields(TrackerSettings)}
-    if not separator:
-        raise SettingsError(f"--set needs NAME=VALUE, not {text!r}")
-    if name not in fields:
-        meant = about_unknown(name, fields, f"; there are: {', '.join(sorted(fields))}")
-        raise SettingsError(f"unknown setting {name}{meant}")
-    kind: type[Any] = type(fields[name].default)
-    if kind is bool:
-        if value.lower() not in _TRUE + _FALSE:
-            raise SettingsError(f"{name} must be true or false, not {value!r}")
-        return name, value.lower() in _TRUE
-    try:
-        return name, kind(value)
-    except ValueError as error:
-        raise SettingsError(f"{name} must be of type {kind.__name__}, not {value!r}") from error

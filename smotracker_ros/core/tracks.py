@@ -39,6 +39,7 @@ class Track:
         frames_since_detection: frames since a detection last agreed.
         frames_since_seen: frames since the masklet was last visible, 0 if it is now.
         probability: of being a target that is there, in [0, 1].
+        friendly: name of the friendly target that it is, as a hint from elsewhere says; empty: not known to be one.
     """
 
     id: int
@@ -53,6 +54,12 @@ class Track:
     frames_since_detection: int
     frames_since_seen: int
     probability: float = 0.0
+    friendly: str = ""
+
+    @property
+    def caption(self) -> str:
+        """What pictures call it: its id, and its name if it is friendly, else its class."""
+        return f"{self.id} {self.friendly or self.class_name}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -96,5 +103,10 @@ def label_image(tracks: Tracks) -> npt.NDArray[np.uint16]:
     image = np.zeros(tracks.image_size, dtype=np.uint16)
     for track in sorted(tracks.reported, key=lambda t: -(t.mask.area if t.mask is not None else 0)):
         if track.mask is not None:
-            track.mask.paint(image, (track.id - 1) % 65535 + 1)
+            track.mask.paint(image, label(track))
     return image
+
+
+def label(track: Track) -> int:
+    """Value of a track's pixels in :func:`label_image`."""
+    return (track.id - 1) % 65535 + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -43,6 +43,15 @@ class Detections:
     def empty() -> Detections:
         """No detection."""
         return Detections(as_boxes([]), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+    @staticmethod
+    def joined(parts: Sequence[Detections]) -> Detections:
+        """All of one or more, one after the other."""
+        return Detections(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.class_ids for part in parts]),
+        )
 
     def without_duplicates(self, iou: float) -> Detections:
         """By falling confidence, and of detections that overlap with more than `iou` the most confident only."""

@@ -9,15 +9,18 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.core.prompts import prompt_phrases
 from smotracker_ros.detection.detections import Detections, DetectorError
+from smotracker_ros.models.extras import explain
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_MODEL = "IDEA-Research/grounding-dino-tiny"
 """Name on the hub of the model of the published G-SMOTracker."""
@@ -42,7 +45,7 @@ class GroundingDinoDetector:
         text_threshold: probability from which a word speaks for its phrase; what no phrase is claimed by is left out.
         offline: take a hub name from the local cache only.
         device: torch device.
-        precision: in which the network computes; its weights stay float32.
+        precision: in which the network computes; its weights stay float32, which None means, too.
 
     Raises:
         DetectorError: if transformers is not installed, or the model is missing, broken, or of another kind.
@@ -55,13 +58,14 @@ class GroundingDinoDetector:
         text_threshold: float = TEXT_THRESHOLD,
         offline: bool = True,
         device: str = "cpu",
-        precision: torch.dtype = torch.float32,
+        precision: torch.dtype | None = None,
     ) -> None:
         try:
+            import torch
             import transformers
         except ImportError as error:
             raise DetectorError(
-                f"Grounding DINO needs transformers ({error}); pip install 'smotracker_ros[open-vocabulary]'"
+                explain(error, "Grounding DINO") or f"Grounding DINO cannot be used: {error}"
             ) from error
         folder = _find_model(source, offline)
         try:
@@ -85,7 +89,7 @@ class GroundingDinoDetector:
             ) from error
         self._model: Any = model.requires_grad_(False).eval().to(device)
         self._device = torch.device(device)
-        self._precision = precision
+        self._precision = precision or torch.float32
         self._name = f"{Path(source).name} sha256:{_checksum(folder)}"
         self._numbers: dict[str, int] = {}
         self._phrases: tuple[str, ...] = ()
@@ -115,12 +119,14 @@ class GroundingDinoDetector:
         self._spans = self._phrase_tokens(self._text["input_ids"][0].tolist())
         _logger.info("the prompt is now %r", text)
 
-    @torch.inference_mode()
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections by falling confidence; see :class:`smotracker_ros.detection.Detector`."""
+        import torch
+
         size = {"size": {"shortest_edge": image_size, "longest_edge": image_size}} if image_size else {}
         images = self._images(images=frame.image, return_tensors="pt", **size).to(self._device)
-        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+        reduced = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
+        with torch.inference_mode(), reduced:
             output = self._model(**images, **self._text)
         words = output.logits[0].float().sigmoid().cpu().numpy()  # queries x tokens
         centers = output.pred_boxes[0].float().cpu().numpy()  # x, y, width, height as shares of the image

@@ -80,7 +80,7 @@ class MotionStack:
             frame: the frame; one of another size, or from before the last one, starts anew.
             shift: the camera's motion, (2, 3): maps pixels of the previous frame to those of this one.
         """
-        grey = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        grey = frame.grey
         if self._newest is not None:
             time, picture = self._newest
             if picture.shape != grey.shape or frame.timestamp_ns < time:
@@ -122,7 +122,7 @@ class MotionStack:
             channels = [part]
             for item in older:
                 channels.append(part if item is None else lay_over(item[0], item[1], part, (x1, y1)))
-            stack[y1:y2, x1:x2] = np.stack(channels, axis=2)
+            stack[y1:y2, x1:x2] = cv2.merge(channels)
         return stack
 
 
@@ -151,16 +151,23 @@ class DetectorView:
         if self._stack is not None:
             self._stack.push(frame, shift)
 
+    def scale(self, image_size: int = 0) -> float:
+        """Pixels of the network per pixel of the newest frame; 0: the detector must see whole frames.
+
+        Raises:
+            ValueError: before the first frame.
+        """
+        if not isinstance(self._detector, RegionDetector):
+            return 0.0
+        return self._detector.scale(self._newest.width, self._newest.height, image_size)
+
     def regions(self, places: FloatArray, image_size: int = 0) -> Regions:
         """What of the newest frame to look at in order to see some places, float32 (N, 4), xyxy pixels.
 
         Raises:
             ValueError: before the first frame.
         """
-        frame = self._newest
-        scale = 0.0
-        if isinstance(self._detector, RegionDetector):
-            scale = self._detector.scale(frame.width, frame.height, image_size)
+        frame, scale = self._newest, self.scale(image_size)
         if scale == 0:
             return Regions.whole(frame.width, frame.height)
         return Regions.around(places, frame.width, frame.height, scale)

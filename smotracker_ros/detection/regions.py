@@ -142,11 +142,7 @@ def look_into(
     for x1, y1, x2, y2 in regions.boxes.tolist():
         image_size = round(max(x2 - x1, y2 - y1) * scale)
         parts.append(detect_part(detector, frame, (x1, y1, x2, y2), least_confidence, image_size))
-    found = Detections(
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.class_ids for part in parts]),
-    )
+    found = Detections.joined(parts)
     return found.select(regions.show(found.boxes)).without_duplicates(_SAME_IOU)
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,16 +45,15 @@ from smotracker_ros.evaluation.newcomers import newcomers, summarise
 from smotracker_ros.evaluation.peer_environment import cpu_seconds
 from smotracker_ros.evaluation.peers import PEERS, PeerUnavailableError, peer_detections, track_rows
 from smotracker_ros.evaluation.sequences import EvaluationSequence
+from smotracker_ros.evaluation.shared_models import shared_appearances, shared_detector, shared_network
 from smotracker_ros.io.base import SourceError
 from smotracker_ros.io.pending import pending_path
 from smotracker_ros.io.stream import StreamRules
-from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
-from smotracker_ros.masklets.checkpoints import load_network
-from smotracker_ros.masklets.memory import POLICIES
-from smotracker_ros.masklets.model import MaskletNetwork
-from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.models.hardware import choose_device
-from smotracker_ros.presets import PRESETS, build_detector, build_tracker, load_settings
+from smotracker_ros.presets import PRESETS, build_tracker, load_settings
+
+if TYPE_CHECKING:
+    pass
 
 _logger = logging.getLogger(__name__)
 
@@ -159,25 +158,6 @@ def tracker_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-@functools.lru_cache(maxsize=2)
-def _detector(settings: TrackerSettings) -> Detector:
-    return build_detector(settings)
-
-
-@functools.lru_cache(maxsize=1)
-def _network(weights: str, image_size: int, device: str) -> MaskletNetwork:
-    network = load_network(Path(weights) if weights else None, image_size, device)
-    if can_accelerate(network.device, network.precision):
-        network.readers = accelerate(network.model)
-    return network
-
-
-@functools.lru_cache(maxsize=1)
-def _appearances(network: MaskletNetwork, mode: str, video: str) -> SharedAppearance:
-    """Of one video: all trackers go over a sequence before the next one's turn comes."""
-    return SharedAppearance(Propagator(network, POLICIES["fifo"], mode))
-
-
 def prepare_detections(
     plan: Plan, sequences: Iterable[EvaluationSequence], progress: Callable[[str, int, int], None]
 ) -> None:
@@ -189,7 +169,7 @@ def prepare_detections(
         progress: told the sequence's name, frames done, and frames in all.
     """
     settings = load_settings(overrides=plan.overrides)
-    detector = _detector(settings)
+    detector = shared_detector(settings)
     for sequence in sequences:
         size = settings.detector_image_size
         step = functools.partial(_report, progress, sequence)
@@ -289,8 +269,8 @@ def _note(plan: Plan, name: str) -> str:
 
 def _run_key(plan: Plan, name: str, sequence: EvaluationSequence) -> str:
     settings = plan.settings_of(name)
-    detector = _detector(settings)
-    network = _network(settings.masklet_weights, settings.masklet_image_size, choose_device(settings.device))
+    detector = shared_detector(settings)
+    network = shared_network(settings.masklet_weights, settings.masklet_image_size, choose_device(settings.device))
     own = dataclasses.asdict(settings) if name in PRESETS else dict(plan.arguments.get(name, {}))
     parts = [
         smotracker_ros.__version__,
@@ -344,8 +324,8 @@ def _read_run(path: Path) -> Run | None:
 def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tuple[Run, TrackRows]:
     settings = plan.settings_of(name)
     device = choose_device(settings.device)
-    real = _detector(settings)
-    network = _network(settings.masklet_weights, settings.masklet_image_size, device)
+    real = shared_detector(settings)
+    network = shared_network(settings.masklet_weights, settings.masklet_image_size, device)
     if settings.detector == "yolo" or name not in PRESETS or plan.failure is not None:
         size, variant = settings.detector_image_size, _variant(settings)
         cached = cached_detections(sequence, real, plan.cache, size, variant=variant)
@@ -358,7 +338,7 @@ def _track(plan: Plan, name: str, sequence: EvaluationSequence, key: str) -> tup
     else:
         # too slow for every frame: it looks where its tracker wants it to, and its time is measured there
         detector, seconds_per_pass = LiveDetector(real), 0.0
-    appearances = _appearances(network, settings.masklet_mode, content_checksum(sequence.video))
+    appearances = shared_appearances(network, settings.masklet_mode, content_checksum(sequence.video))
     saved = appearances.saved_seconds
     if name in PRESETS:
         track = _own(build_tracker(settings, detector))

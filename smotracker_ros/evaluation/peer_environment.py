@@ -27,10 +27,18 @@ from smotracker_ros.core.geometry import FloatArray
 from smotracker_ros.evaluation import peer_process
 from smotracker_ros.evaluation.detection_cache import default_cache
 
-_ROBOFLOW = ("trackers==2.6.1", "supervision==0.31.2", "pydeprecate==0.14.0")
-# Packages, installed without their dependencies: those that are missing are named, the others are of this environment
+_ROBOFLOW = ("trackers==2.6.1", "supervision==0.31.2", "pydeprecate==0.14.0", "defusedxml==0.7.1")
+# Packages, installed without their dependencies: named is what the extra `evaluation` does not bring
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
-    "imprassoc": ("boxmot==10.0.83", "loguru==0.7.3", "yacs==0.1.8", "ftfy==6.3.1", "wcwidth==0.2.13"),
+    "imprassoc": (
+        "boxmot==10.0.83",
+        "loguru==0.7.3",
+        "yacs==0.1.8",
+        "ftfy==6.3.1",
+        "wcwidth==0.2.13",
+        "regex==2026.11.15",
+        "setuptools==79.0.1",
+    ),
     "csrt": ("opencv-contrib-python-headless==4.12.0.88",),
     **dict.fromkeys(("roboflow-bytetrack", "roboflow-ocsort", "roboflow-botsort", "roboflow-cbiou"), _ROBOFLOW),
 }

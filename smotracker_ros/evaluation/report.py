@@ -39,6 +39,15 @@ _BIRTHS = 30
 _MOST_TIMELINES = 40
 # A predicted box covers a true one from this IoU on, in timelines and pictures: labels are loose
 _COVERS = 0.2
+# On a small screen tables and plots keep their size, so that their captions can be read, and move sideways
+_STYLE = (
+    "body{font-family:sans-serif;max-width:1200px;margin:2em auto;padding:0 8px;overflow-wrap:anywhere}"
+    ".wide{overflow-x:auto}table{border-collapse:collapse;overflow-wrap:normal}"
+    "td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}td:first-child{text-align:left}"
+    "td:first-child,th:first-child{position:sticky;left:0;background:#fff}"
+    "b{color:#060}img{max-width:100%;height:auto}"
+    "@media(max-width:700px){body{margin:1em auto}img{max-width:none}h1{font-size:1.5em}h2{font-size:1.25em}}"
+)
 
 Trackers = Mapping[str, Mapping[str, Any]]
 
@@ -125,7 +134,8 @@ def _format(value: float | None, column: str) -> str:
 def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[EvaluationSequence]) -> str:
     trackers: Trackers = metrics["trackers"]
     good = [name for name, row in trackers.items() if row["combined"]]
-    parts = [f"<h1>Trackers on {html.escape(str(metrics['dataset']))}</h1>"]
+    heading = f"Trackers on {html.escape(str(metrics['dataset']))}"
+    parts = [f"<h1>{heading}</h1>"]
     for view, title in _VIEWS:
         parts += [f"<h2>{title}</h2>", _html_table(trackers, view)]
     if good:
@@ -133,8 +143,9 @@ def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[Evaluati
         others = sorted(good[1:], key=lambda name: -float(trackers[name]["combined"]["HOTA"]))
         best = [first, *others[:_MOST_LINES]]
         title = "HOTA over localisation thresholds" + (", the best" if len(best) < len(good) else "")
-        parts += [f"<h2>{title}</h2>", _image(_alpha_plot(trackers, best))]
-        parts += ["<h2>Speed against accuracy</h2>", _image(_speed_plot(trackers, best))]
+        parts += [f"<h2>{title}</h2>", _image(_alpha_plot(trackers, best), title)]
+        title = "Speed against accuracy"
+        parts += [f"<h2>{title}</h2>", _image(_speed_plot(trackers, best), title)]
         ranked = sorted(
             (sequence for sequence in sequences if sequence.name in trackers[first]["sequences"]),
             key=lambda sequence: float(trackers[first]["sequences"][sequence.name]["HOTA"]),
@@ -144,18 +155,18 @@ def _page(output: Path, metrics: Mapping[str, Any], sequences: Sequence[Evaluati
             tracks = read_tracks(output / "tracks" / first / f"{sequence.name}.txt")
             frame, image = _worst_frame(sequence, tracks)
             hota = trackers[first]["sequences"][sequence.name]["HOTA"]
-            parts.append(f"<h3>{html.escape(sequence.name)} (HOTA {hota:.1f}), frame {frame}: truth white</h3>")
-            parts.append(_picture(image))
+            title = f"{html.escape(sequence.name)} (HOTA {hota:.1f}), frame {frame}: truth white"
+            parts += [f"<h3>{title}</h3>", _picture(image, title)]
         parts.append("<h2>Ids over time</h2><p>A row per true object; colours are predicted ids, grey: none.</p>")
         for sequence in ranked[:_MOST_TIMELINES]:
-            parts.append(_image(_timelines(output, sequence, [first, *others[:3]])))
-    style = (
-        "body{font-family:sans-serif;max-width:1200px;margin:2em auto}table{border-collapse:collapse}"
-        "td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}td:first-child{text-align:left}"
-        "b{color:#060}img{max-width:100%}"
-    )
+            title = f"Ids over time: {html.escape(sequence.name)}"
+            parts.append(_image(_timelines(output, sequence, [first, *others[:3]]), title))
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
     body = "\n".join(parts)
-    return f"<!doctype html><meta charset='utf-8'><title>Trackers</title><style>{style}</style>\n{body}\n"
+    return (
+        f"<!doctype html>\n<html lang='en'><head>{head}<title>{heading}</title><style>{_STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
+    )
 
 
 def _html_table(trackers: Trackers, view: str) -> str:
@@ -165,7 +176,8 @@ def _html_table(trackers: Trackers, view: str) -> str:
         text = "".join(f"<td>{f'<b>{cell}</b>' if best else cell}</td>" for cell, best in cells)
         note = html.escape(str(trackers[name]["note"]))
         rows.append(f"<tr><td>{html.escape(name)}</td>{text}<td style='text-align:left'>{note}</td></tr>")
-    return f"<table><tr><th>tracker</th>{head}<th>note</th></tr>{''.join(rows)}</table>"
+    table = f"<table><tr><th>tracker</th>{head}<th>note</th></tr>{''.join(rows)}</table>"
+    return f"<div class='wide'>{table}</div>"
 
 
 def _alpha_plot(trackers: Trackers, names: Sequence[str]) -> Figure:
@@ -264,13 +276,19 @@ def _draw(image: np.ndarray, box: np.ndarray, color: tuple[int, int, int], text:
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)
 
 
-def _image(figure: Figure) -> str:
+def _image(figure: Figure, title: str) -> str:
     buffer = io.BytesIO()
     figure.tight_layout()
     figure.savefig(buffer, format="png", dpi=90)
-    return f"<img src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
+    return _embedded(buffer.getvalue(), "png", title)
 
 
-def _picture(image: UInt8Image) -> str:
+def _picture(image: UInt8Image, title: str) -> str:
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return f"<img src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}'>"
+    return _embedded(data.tobytes(), "jpeg", title)
+
+
+def _embedded(data: bytes, kind: str, title: str) -> str:
+    """A picture within the page; the title is escaped already."""
+    text = base64.b64encode(data).decode()
+    return f"<div class='wide'><img alt='{title}' src='data:image/{kind};base64,{text}'></div>"

@@ -1,4 +1,4 @@
-"""A calibrated camera: from pixels to directions."""
+"""A calibrated camera: from pixels to directions and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers
+from smotracker_ros.core.geometry import as_boxes, box_centers
 from smotracker_ros.core.tracks import Tracks
 
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
@@ -32,6 +32,10 @@ _OTHER_NAMES: Mapping[str, str] = {
 }
 # A direction counts if it leads back to its pixel this closely; outside a lens model's range it does not
 _LARGEST_RESIDUAL = 0.5
+# A pinhole sees nothing more than 89.9 degrees off its axis
+_LEAST_COSINE = 1.75e-3
+# Cosine of the angle, 0.26 degrees, up to which the direction of a projected point is the one that was projected
+_SAME_DIRECTION = 0.99999
 
 
 class CalibrationError(ValueError):
@@ -100,7 +104,7 @@ class Calibration:
         if self.matrix[1, 0] or not np.array_equal(self.matrix[2], (0, 0, 1)):
             raise CalibrationError("the camera matrix is no upper triangle with a last row of 0 0 1; is it transposed?")
 
-    def bearings(self, points: FloatArray) -> npt.NDArray[np.float64]:
+    def bearings(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Directions of image points.
 
         Args:
@@ -111,9 +115,10 @@ class Calibration:
             distortion; an equidistant lens also sees what lies behind its image plane. Zero where the lens model does
             not reach.
         """
-        if not len(points):
+        pixels = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        if not len(pixels):
             return np.zeros((0, 3))
-        sensor = np.asarray(points, dtype=np.float64) * self.binning + self.origin - 0.5
+        sensor = pixels * self.binning + self.origin - 0.5
         focal = self.matrix[:2, :2]
         seen: npt.NDArray[np.float64] = np.linalg.solve(focal, (sensor - self.matrix[:2, 2]).T).T.astype(np.float64)
         with np.errstate(all="ignore"):
@@ -123,15 +128,60 @@ class Calibration:
         rays[~(np.isfinite(rays).all(axis=1) & (residual <= _LARGEST_RESIDUAL))] = 0.0
         return rays
 
+    def project(self, directions: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Image points of directions, the inverse of :meth:`bearings`.
+
+        Args:
+            directions: (N, 3), of any length, in the camera's optical frame (x to the right, y down, z forward).
+
+        Returns:
+            float64 (N, 2), pixels; (0, 0) is the outer corner of the image's first pixel. Points beside the image count
+            as well, as far as the lens model reaches; beyond it, as behind a pinhole, there is none: NaN.
+        """
+        rays = np.asarray(directions, dtype=np.float64).reshape(-1, 3)
+        if not len(rays):
+            return np.zeros((0, 2))
+        with np.errstate(all="ignore"):
+            rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+            if self.model == "equidistant":
+                seen = self._seen_equidistant(rays)
+            else:
+                seen = np.full((len(rays), 2), np.nan)
+                ahead = rays[:, 2] > _LEAST_COSINE
+                seen[ahead] = self._seen_pinhole(rays[ahead])
+        sensor = seen @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        pixels: npt.NDArray[np.float64] = (sensor + 0.5 - self.origin) / self.binning
+        if self.model and self.model != "equidistant" and self.distortion.any():
+            # far out the polynomials turn back, and two directions would share a pixel
+            known = np.isfinite(pixels).all(axis=1)
+            again = np.zeros_like(rays)
+            again[known] = self.bearings(pixels[known])
+            pixels[(again * rays).sum(axis=1) < _SAME_DIRECTION] = np.nan
+        return pixels
+
+    def _seen_pinhole(self, rays: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Distorted points (N, 2) at focal length 1 of rays (N, 3) that lead forward."""
+        if not len(rays):
+            return np.zeros((0, 2))
+        nowhere = np.zeros(3)
+        seen = cv2.projectPoints(rays[:, None], nowhere, nowhere, np.eye(3), self.distortion)[0][:, 0]
+        return np.asarray(seen, dtype=np.float64)
+
+    def _seen_equidistant(self, rays: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same of any rays; NaN beyond the angle to which the lens model reaches."""
+        aside = np.linalg.norm(rays[:, :2], axis=1)
+        angle = np.arctan2(aside, rays[:, 2])
+        angle[angle > self._radii[0][-1]] = np.nan
+        # on the axis any direction will do
+        return np.asarray(rays[:, :2] * (_polynomial(angle, self.distortion) / np.where(aside > 0, aside, 1))[:, None])
+
     def _pinhole(self, seen: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Rays (N, 3) of distorted points (N, 2) at focal length 1, and the points to which the rays lead back."""
-        nowhere, unit = np.zeros(3), np.eye(3)
         # more steps than by default, which leave a wide-angle lens's corners a pixel off
         steps = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-12)
-        flat = cv2.undistortPointsIter(seen[:, None], unit, self.distortion, None, None, steps)[:, 0]
+        flat = cv2.undistortPointsIter(seen[:, None], np.eye(3), self.distortion, None, None, steps)[:, 0]
         rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
-        again = cv2.projectPoints(rays[:, None], nowhere, nowhere, unit, self.distortion)[0][:, 0]
-        return rays, np.asarray(again, dtype=np.float64)
+        return rays, self._seen_pinhole(rays)
 
     def _equidistant(self, seen: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """As :meth:`_pinhole`. OpenCV's own `fisheye` works on a plane, and ends short of 90 degrees off the axis."""

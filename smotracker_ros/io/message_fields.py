@@ -99,4 +99,5 @@ def track_fields(
         "mask_height": height,
         "mask_width": width,
         "mask_counts": "" if track.mask is None else encode_mask(track.mask, height, width),
+        "friendly": track.friendly,
     }

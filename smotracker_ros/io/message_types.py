@@ -23,6 +23,12 @@ VISION_MSGS = {
         "string id\n"
     ),
     "vision_msgs/msg/Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections\n",
+    "vision_msgs/msg/BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size\n",
+    "vision_msgs/msg/Detection3D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\nvision_msgs/BoundingBox3D bbox\n"
+        "string id\n"
+    ),
+    "vision_msgs/msg/Detection3DArray": "std_msgs/Header header\nvision_msgs/Detection3D[] detections\n",
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
     "vision_msgs/msg/LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n",
     "vision_msgs/msg/VisionInfo": (
@@ -37,7 +43,7 @@ SMOTRACKER_MSGS = {
         "vision_msgs/BoundingBox2D box\nfloat32 velocity_x\nfloat32 velocity_y\n"
         "float32 bearing_x\nfloat32 bearing_y\nfloat32 bearing_z\n"
         "uint32 age\nuint32 frames_since_detection\nuint32 frames_since_seen\n"
-        "uint32 mask_height\nuint32 mask_width\nstring mask_counts\n"
+        "uint32 mask_height\nuint32 mask_width\nstring mask_counts\nstring friendly\n"
     ),
     "smotracker_ros/msg/TrackArray": (
         "std_msgs/Header header\nuint64 frame_index\nbool detector_ran\nsmotracker_ros/Track[] tracks\n"

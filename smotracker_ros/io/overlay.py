@@ -9,11 +9,12 @@ import numpy as np
 
 from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.core.geometry import FloatArray, MaskPatch
-from smotracker_ros.core.tracks import Track, Tracks, TrackState
+from smotracker_ros.core.tracks import Tracks, TrackState
 
 MASK_OPACITY = 0.45
 IGNORED_BRIGHTNESS = 0.5
 LOST_COLOR = (160, 160, 160)
+FRIENDLY_COLOR = (90, 220, 110)
 SMALL_TARGET = 24
 """Side in drawn pixels below which a target gets a box with a gap, so that the line does not cover it."""
 
@@ -84,12 +85,8 @@ def draw_overlay(frame: Frame, tracks: Tracks, trails: Trails | None = None, sca
             points = np.round(trails.points(track.id) * scale * 8).astype(np.int32)
             cv2.polylines(image, [points[:, None]], False, color, 1, cv2.LINE_AA, 3)
         _draw_box(image, track.box * scale, color)
-        _draw_text(image, _caption(track), track.box * scale, color)
+        _draw_text(image, track.caption, track.box * scale, FRIENDLY_COLOR if track.friendly else color)
     return image
-
-
-def _caption(track: Track) -> str:
-    return f"{track.id} {track.class_name}".rstrip()
 
 
 def _tint(image: UInt8Image, mask: MaskPatch, color: tuple[int, int, int]) -> None:

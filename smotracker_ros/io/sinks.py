@@ -81,7 +81,10 @@ class MotWriter(Sink):
 
 
 class VideoWriter:
-    """An h264 video of RGB images; sides are made even by repeating the last row or column."""
+    """An h264 video of RGB images that browsers play; sides are made even by repeating the last row or column.
+
+    Browsers want yuv420p, and the index before the pictures so that they begin before all is there.
+    """
 
     def __init__(self, path: Path, fps: float, quality: int = 20) -> None:
         """Open the file.
@@ -91,7 +94,7 @@ class VideoWriter:
             fps: frames per second.
             quality: constant rate factor of x264, 0 lossless to 51 worst.
         """
-        self._container = av.open(str(path.absolute()), "w")
+        self._container = av.open(str(path.absolute()), "w", options={"movflags": "+faststart"})
         self._rate = max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
         self._stream = self._container.add_stream("libx264", rate=self._rate)
         self._stream.pix_fmt = "yuv420p"

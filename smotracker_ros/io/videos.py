@@ -38,16 +38,23 @@ class VideoSource:
     See :class:`~smotracker_ros.io.base.FrameSource`.
     """
 
-    def __init__(self, path: Path, fallback_fps: float = DEFAULT_FPS) -> None:
+    def __init__(self, path: Path, fallback_fps: float = DEFAULT_FPS, address: str = "") -> None:
         """Open the file, choose its video stream, and check that its first frame can be decoded.
+
+        Args:
+            path: the file.
+            fallback_fps: frames per second if it does not state its own.
+            address: URL to read it from; `path` then only names it. "": the file is here.
 
         Raises:
             SourceError: if the file is empty, no video, or holds no decodable frame, or one that cannot be turned.
         """
         self.path = path
+        # an absolute path: FFmpeg takes what stands before a colon for a protocol
+        self._address = address or f"file:{path.absolute()}"
         self.name = path.parent.name if path.stem == "video" and path.parent.name else path.stem
         self.skipped = 0
-        if path.stat().st_size == 0:
+        if not address and path.stat().st_size == 0:
             raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
         with self._open() as container:
             self._stream, self._unread = _choose_stream(path, container)
@@ -63,7 +70,7 @@ class VideoSource:
             if first is None:
                 raise SourceError(f"{path} holds no frame that can be decoded; check it with ffprobe")
             try:
-                frame = Frame(_pixels(first[2], AutomaticGain(), 0), 0)
+                frame = Frame(frame_pixels(first[2], AutomaticGain(), 0), 0)
             except FrameError as error:
                 raise SourceError(f"{path} cannot be shown: {error}") from error
             self.size: tuple[int, int] | None = (frame.height, frame.width)
@@ -71,11 +78,12 @@ class VideoSource:
 
     def _open(self) -> av.container.InputContainer:
         try:
-            # an absolute path: FFmpeg takes what stands before a colon for a protocol
-            container = av.open(f"file:{self.path.absolute()}")
+            container = av.open(self._address)
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            # FFmpeg's whole words name the address, which may hold a password
+            reason = error if self._address.startswith("file:") else getattr(error, "strerror", type(error).__name__)
             raise SourceError(
-                f"{self.path} is not a readable video ({error}); check it with ffprobe, or record it again"
+                f"{self.path} is not a readable video ({reason}); check it with ffprobe, or record it again"
             ) from error
         if not container.streams.video:
             container.close()
@@ -142,7 +150,7 @@ class VideoSource:
                 if remark:
                     _logger.warning("%s: %s", self.path, remark)
                 try:
-                    frame = Frame(_pixels(decoded, gain, stamp), stamp, index)
+                    frame = Frame(frame_pixels(decoded, gain, stamp), stamp, index)
                 except FrameError as error:
                     self.skipped += 1
                     if not told:
@@ -211,8 +219,13 @@ def _choose_stream(path: Path, container: av.container.InputContainer) -> tuple[
     ]
 
 
-def _pixels(frame: av.VideoFrame, gain: AutomaticGain, timestamp_ns: int) -> UInt8Image:
-    """A decoded frame as uint8 RGB, right side up.
+def frame_pixels(frame: av.VideoFrame, gain: AutomaticGain, timestamp_ns: int) -> UInt8Image:
+    """A decoded frame as uint8 RGB (height, width, 3), right side up.
+
+    Args:
+        frame: as FFmpeg gives it.
+        gain: of the stream, for pixels that hold a sensor's counts.
+        timestamp_ns: time of the frame.
 
     Raises:
         FrameError: if its pixel format cannot be converted, or it is to be shown aslant.

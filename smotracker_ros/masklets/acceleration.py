@@ -96,7 +96,7 @@ def accelerate(model: SAM2Base) -> tuple[MemoryReader, ...]:
         elif isinstance(module, FpnNeck) and isinstance(module.position_encoding, PositionEmbeddingSine):
             module.position_encoding = _SharedEncoding(module.position_encoding)
         elif isinstance(module, MemoryEncoder):
-            _exchange_norms(module)
+            exchange_norms(module)
             if isinstance(module.position_encoding, PositionEmbeddingSine):
                 module.position_encoding = _SharedEncoding(module.position_encoding)
         elif isinstance(module, PromptEncoder):
@@ -159,7 +159,7 @@ class _Pointwise(nn.Module):
         return result
 
 
-class _ChannelNorm(nn.Module):
+class ChannelNorm(nn.Module):
     """A `LayerNorm2d` in one pass; its result lies in memory as BHWC."""
 
     def __init__(self, norm: LayerNorm2d) -> None:
@@ -169,7 +169,7 @@ class _ChannelNorm(nn.Module):
     def forward(self, given: Tensor) -> Tensor:
         """BCHW to BCHW."""
         last = given.permute(0, 2, 3, 1)
-        return functional.layer_norm(last, last.shape[-1:], self._weight, self._bias, self._eps).permute(0, 3, 1, 2)
+        return functional.layer_norm(last, self._weight.shape, self._weight, self._bias, self._eps).permute(0, 3, 1, 2)
 
 
 class _NoMask(nn.Module):
@@ -318,13 +318,13 @@ def _drop_unused_masks(model: SAM2Base) -> None:
         decoder.output_hypernetworks_mlps[index] = _NoMask(unused.layers[-1].out_features)
 
 
-def _exchange_norms(module: nn.Module) -> None:
+def exchange_norms(module: nn.Module) -> None:
     """Exchange the norms over channels below a module that accepts maps in either memory format."""
     for name, child in module.named_children():
         if isinstance(child, LayerNorm2d):
-            setattr(module, name, _ChannelNorm(child))
+            setattr(module, name, ChannelNorm(child))
         else:
-            _exchange_norms(child)
+            exchange_norms(child)
 
 
 def _pack_remaining(module: nn.Module) -> None:

@@ -13,7 +13,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from smotracker_ros.core.global_state import global_state_kept
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.model import Sam2Steps
+from smotracker_ros.masklets.torch_network import TorchNetwork
 from smotracker_ros.models.weight_files import EMBEDDED_FOLDER
 
 NANO_CONFIG = Path(__file__).resolve().parent / "nano.yaml"
@@ -81,8 +82,13 @@ def config_for(state: dict[str, Tensor], source: str = "the checkpoint") -> tupl
     return f"sam{version}-hiera-{size}", folder / f"sam{version}_hiera_{size}.yaml"
 
 
-def load_network(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> MaskletNetwork:
-    """Load a SAM2 checkpoint for inference.
+def load_network(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> TorchNetwork:
+    """Load a SAM2 checkpoint for tracking; see :func:`load_steps`."""
+    return TorchNetwork(load_steps(weights, image_size, device))
+
+
+def load_steps(weights: Path | None = None, image_size: int = 0, device: str = "cpu") -> Sam2Steps:
+    """Load a SAM2 checkpoint for inference, as functions of tensors.
 
     Args:
         weights: official or nano checkpoint, `{"model": state_dict}`; None: the embedded nano model.
@@ -109,7 +115,7 @@ def load_network(weights: Path | None = None, image_size: int = 0, device: str =
         ) from error
     model.requires_grad_(False)
     extra = content.get("smotracker", {})
-    return MaskletNetwork(
+    return Sam2Steps(
         model.eval().to(device),
         name,
         file_checksum(path),

@@ -15,7 +15,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.model import Sam2Steps
 from smotracker_ros.models.exports import ExportError, exported, exports_folder, require, signal_stack_kept
 
 _OPSET = 18
@@ -33,13 +33,13 @@ class _Levels(nn.Module):
         return tuple(self.model.forward_image(images)["backbone_fpn"])
 
 
-def encoder_file(network: MaskletNetwork, folder: Path | None = None) -> Path:
+def encoder_file(steps: Sam2Steps, folder: Path | None = None) -> Path:
     """Where the exported encoder of a network lies, for its checksum and input size."""
-    name = f"{network.name}-{network.checksum}-{network.image_size}px.onnx"
+    name = f"{steps.name}-{steps.checksum}-{steps.image_size}px.onnx"
     return (folder or exports_folder()) / name
 
 
-def export_encoder(network: MaskletNetwork, folder: Path | None = None) -> Path:
+def export_encoder(steps: Sam2Steps, folder: Path | None = None) -> Path:
     """The encoder in ONNX, for batches of any size; made if it is not there.
 
     Raises:
@@ -47,13 +47,13 @@ def export_encoder(network: MaskletNetwork, folder: Path | None = None) -> Path:
     """
 
     def make(place: Path) -> Path:
-        example = torch.zeros(2, 3, network.image_size, network.image_size, device=network.device)
+        example = torch.zeros(2, 3, steps.image_size, steps.image_size, device=steps.device)
         batch = {name: {0: "batch"} for name in ("images", *_LEVELS)}
         target = place / "encoder.onnx"
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # the tracer's, about sizes that are constant here
             torch.onnx.export(
-                _Levels(network.model).eval(),
+                _Levels(steps.model).eval(),
                 (example,),
                 str(target),
                 input_names=["images"],
@@ -65,7 +65,7 @@ def export_encoder(network: MaskletNetwork, folder: Path | None = None) -> Path:
         return target
 
     require("onnxruntime")
-    return exported(encoder_file(network, folder), make)
+    return exported(encoder_file(steps, folder), make)
 
 
 def load_encoder(path: Path, runtime: str, device: torch.device) -> Callable[[Tensor], list[Tensor]]:

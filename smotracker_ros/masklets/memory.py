@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from smotracker_ros.masklets.model import Memories
+from smotracker_ros.masklets.network import Held, Memories
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ POLICIES = {policy.name: policy for policy in (FIFO, MOTION_AWARE, DISTRACTOR_AW
 
 @dataclass(frozen=True)
 class Entry:
-    """One remembered frame: its number, its memory (D, h, w) in bfloat16, and its object pointer (C,)."""
+    """One remembered frame: its number, its memory, and its object pointer."""
 
     frame: int
-    memory: Tensor
-    pointer: Tensor
+    memory: Held
+    pointer: Held
 
 
 @dataclass
@@ -86,7 +85,7 @@ class MemoryBank:
     pointer_limit: int
     prompted: list[Entry] = field(default_factory=list)
     recent: deque[Entry] = field(default_factory=deque)
-    pointers: deque[tuple[int, Tensor]] = field(default_factory=deque)
+    pointers: deque[tuple[int, Held]] = field(default_factory=deque)
     anchors: deque[Entry] = field(default_factory=deque)
 
     @property
@@ -141,11 +140,10 @@ class MemoryBank:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes, counting whole tensor storages so that a pinned batch would show."""
-        tensors = [tensor for entry in [*self.kept, *self.recent] for tensor in (entry.memory, entry.pointer)]
-        tensors += [pointer for _, pointer in self.pointers]
-        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-        return sum(storages.values())
+        """Memory held, in bytes; what is held twice counts once."""
+        held = [value for entry in [*self.kept, *self.recent] for value in (entry.memory, entry.pointer)]
+        held += [pointer for _, pointer in self.pointers]
+        return sum(value.nbytes for value in {id(value): value for value in held}.values())
 
 
 def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) -> Memories:
@@ -160,27 +158,21 @@ def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) 
         now: number of the current frame.
         policy: the policy that the banks were written with.
     """
-    some = banks[0].prompted[0]
-    nothing, no_pointer = torch.zeros_like(some.memory), torch.zeros_like(some.pointer)
     kept, recent, pointers = (max(sizes) for sizes in zip(*(bank.signature for bank in banks), strict=True))
-    memories: list[list[Tensor]] = []
-    pointed: list[list[Tensor]] = []
+    rows: list[tuple[list[Held | None], list[Held | None], list[Held | None]]] = []
     slots: list[list[int]] = []
     ages: list[list[int]] = []
-    absent: list[list[bool]] = []
     for bank in banks:
         lacking = kept - len(bank.kept), recent - len(bank.recent), pointers - len(bank.pointers)
-        memories.append(
-            [entry.memory for entry in bank.kept]
-            + [nothing] * lacking[0]
-            + [entry.memory for entry in bank.recent]
-            + [nothing] * lacking[1]
-        )
-        pointed.append(
-            [entry.pointer for entry in bank.kept]
-            + [no_pointer] * lacking[0]
-            + [pointer for _, pointer in bank.pointers]
-            + [no_pointer] * lacking[2]
+        rows.append(
+            (
+                [entry.memory for entry in bank.kept] + [None] * lacking[0],
+                [entry.memory for entry in bank.recent] + [None] * lacking[1],
+                [entry.pointer for entry in bank.kept]
+                + [None] * lacking[0]
+                + [pointer for _, pointer in bank.pointers]
+                + [None] * lacking[2],
+            )
         )
         kept_ages = [now - entry.frame for entry in bank.kept] + [0] * lacking[0]
         bank_ages = kept_ages + [now - frame for frame, _ in bank.pointers] + [0] * lacking[2]
@@ -190,22 +182,13 @@ def batch_memories(banks: Sequence[MemoryBank], now: int, policy: MemoryPolicy) 
         else:
             slots.append([now - entry.frame for entry in bank.recent] + [1] * lacking[1])
             ages.append(bank_ages)
-        kept_absent = [False] * len(bank.kept) + [True] * lacking[0]
-        absent.append(
-            kept_absent
-            + [False] * len(bank.recent)
-            + [True] * lacking[1]
-            + kept_absent
-            + [False] * len(bank.pointers)
-            + [True] * lacking[2]
-        )
-    device = some.memory.device
-    stacked = [torch.stack(column) for column in zip(*memories, strict=True)]
+    prompted_columns, recent_columns, pointer_columns = (
+        tuple(zip(*column, strict=True)) for column in zip(*rows, strict=True)
+    )
     return Memories(
-        prompted=tuple(stacked[:kept]),
-        recent=tuple(stacked[kept:]),
-        recent_slots=torch.tensor(slots, dtype=torch.int64, device=device).reshape(len(banks), recent).t(),
-        pointers=torch.stack([torch.stack(items) for items in pointed], dim=1),
-        pointer_ages=torch.tensor(ages, dtype=torch.float32, device=device).t(),
-        absent=torch.tensor(absent, device=device) if any(map(any, absent)) else None,
+        prompted=prompted_columns,
+        recent=recent_columns,
+        recent_slots=np.array(slots, dtype=np.int64).reshape(len(banks), recent).T,
+        pointers=pointer_columns,
+        pointer_ages=np.array(ages, dtype=np.float32).T,
     )

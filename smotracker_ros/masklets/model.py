@@ -1,8 +1,9 @@
 """The SAM2 network: its four steps as plain functions of tensors.
 
-The official `sam2` package is composed, not patched: :class:`MaskletNetwork` calls the parts of an unmodified
+The official `sam2` package is composed, not patched: :class:`Sam2Steps` calls the parts of an unmodified
 ``SAM2Base`` (image encoder, memory attention, prompt encoder with mask decoder, memory encoder) on a batch of objects,
-each with its own memories. Training and the online propagator share it.
+each with its own memories. Training uses it as it is; tracking, through
+:class:`~smotracker_ros.masklets.torch_network.TorchNetwork`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 # ImageNet statistics, as every SAM2 checkpoint expects
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True)
-class Memories:
+class MemoryTensors:
     """What a batch of objects remembers; every object has the same number of entries of each kind, some maybe absent.
 
     Attributes:
@@ -79,7 +80,7 @@ class Memories:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateTensors:
     """All masks that the decoder offers for each object of a batch.
 
     Attributes:
@@ -96,7 +97,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedTensors:
     """Masks of a batch of objects.
 
     Attributes:
@@ -114,7 +115,7 @@ class Decoded:
     predicted_iou: Tensor
     pointer: Tensor
     object_score: Tensor
-    candidates: Candidates | None = None
+    candidates: CandidateTensors | None = None
     chosen: Tensor | None = None
 
 
@@ -133,7 +134,7 @@ class Reader(Protocol):
 
 
 def _in_precision(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Run a method of :class:`MaskletNetwork` under autocast, if its precision is not float32."""
+    """Run a method of :class:`Sam2Steps` under autocast, if its precision is not float32."""
 
     @functools.wraps(method)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -146,7 +147,7 @@ def _in_precision(method: Callable[_P, _R]) -> Callable[_P, _R]:
     return run
 
 
-class MaskletNetwork:
+class Sam2Steps:
     """A SAM2 model and the facts that its users need.
 
     Attributes:
@@ -174,8 +175,8 @@ class MaskletNetwork:
         self.checksum = checksum
         self.dense_box_prompt = dense_box_prompt
         self._spatial_encoding: Tensor | None = None
-        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+        self._mean = torch.tensor(PIXEL_MEAN, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(PIXEL_STD, device=self.device).view(3, 1, 1)
 
     def compute_in(self, precision: torch.dtype) -> None:
         """Compute in a format from now on; after half precision there is no way back to float32.
@@ -219,7 +220,7 @@ class MaskletNetwork:
         )
 
     @_in_precision
-    def condition(self, features: ImageFeatures, memories: Memories | None) -> Tensor:
+    def condition(self, features: ImageFeatures, memories: MemoryTensors | None) -> Tensor:
         """Coarsest features with the memories mixed in, BCHW; without memories, the network's no-memory embedding."""
         model = self.model
         current = features.levels[-1]
@@ -268,7 +269,7 @@ class MaskletNetwork:
         boxes: Tensor | None,
         first: bool = True,
         every_mask: bool = False,
-    ) -> Decoded:
+    ) -> DecodedTensors:
         """Masks from conditioned features, following the boxes if given.
 
         Args:
@@ -303,8 +304,8 @@ class MaskletNetwork:
         candidates = None
         if every_mask:
             pointers = self._pointers(tokens[0], score).expand(-1, ious.shape[1], -1)
-            candidates = Candidates(all_low, all_high, ious, pointers)
-        return Decoded(low, high, ious.max(dim=1).values, pointer, score[:, 0], candidates)
+            candidates = CandidateTensors(all_low, all_high, ious, pointers)
+        return DecodedTensors(low, high, ious.max(dim=1).values, pointer, score[:, 0], candidates)
 
     def _pointers(self, tokens: Tensor, score: Tensor) -> Tensor:
         """Object pointers BMC of mask tokens BMC, as the stock heads make them from the best mask's token."""
@@ -338,7 +339,7 @@ class MaskletNetwork:
         return bool(self.readers) and all(reader.leaves_out for reader in self.readers)
 
     @contextlib.contextmanager
-    def _left_out(self, memories: Memories, places: int, pointer_tokens: int) -> Iterator[None]:
+    def _left_out(self, memories: MemoryTensors, places: int, pointer_tokens: int) -> Iterator[None]:
         """Let the memory attention ignore absent entries: `places` tokens per memory, then those of the pointers."""
         if memories.absent is None:
             yield

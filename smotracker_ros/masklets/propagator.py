@@ -13,15 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_centers
 from smotracker_ros.masklets.anchors import AnchorRule
-from smotracker_ros.masklets.masks import MaskChoice, choose_masks, keep_object, other_boxes
+from smotracker_ros.masklets.masks import MaskChoice, choose_masks, clean_masks, other_boxes
 from smotracker_ros.masklets.memory import MOTION_AWARE, Entry, Evidence, MemoryBank, MemoryPolicy, batch_memories
-from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork
+from smotracker_ros.masklets.network import Conditioned, Decoded, Features, MaskletNetwork
 from smotracker_ros.masklets.views import Views
 from smotracker_ros.masklets.windows import (
     WINDOW_FACTOR,
@@ -32,10 +30,6 @@ from smotracker_ros.masklets.windows import (
     whole_frame,
     window_around,
 )
-
-# On a CPU, objects attend to their memories together as long as their inputs have no more pixels in all: eight whole
-# frames of 1024 pixels take a third longer together than one by one, presumably as they leave the caches
-_PIXELS_TOGETHER = 8 * 256**2
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ class Propagator:
         self.policy = policy
         self.mode = mode
         self.window_factor = window_factor
-        self.logits: dict[int, Tensor] = {}
+        self.logits: dict[int, FloatArray] = {}
         self._objects: dict[int, _Object] = {}
         self._time = -1
         self._views = Views(network)
@@ -150,7 +144,6 @@ class Propagator:
         self._views.clear()
         self._offered = []
 
-    @torch.inference_mode()
     def step(
         self,
         frame: Frame,
@@ -175,8 +168,7 @@ class Propagator:
         """
         if self._failed:
             self._failed = False
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
+            self.network.release()
         self._time += 1
         self.logits, self._offered = {}, []
         chosen = list(self._objects) if ids is None else [identity for identity in ids if identity in self._objects]
@@ -186,27 +178,27 @@ class Propagator:
         if not chosen:
             return {}
         self._expire(chosen)
-        windows, indices = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
+        windows, shared = share_windows([self._place(frame, self._objects[identity]) for identity in chosen])
+        indices = dict(zip(chosen, shared, strict=True))
         seen, self._offered = self._views.encode(frame, windows), windows
         # only the attention to the memories goes by groups; the rest takes all objects in one batch
         members: list[int] = []
-        conditioned: list[Tensor] = []
+        conditioned: list[Conditioned] = []
         for group in self._groups(chosen):
-            features = seen.select([indices[chosen.index(identity)] for identity in group])
+            features = self.network.select(seen, [indices[identity] for identity in group])
             memories = batch_memories([self._objects[i].bank for i in group], self._time, self.policy)
             conditioned.append(self.network.condition(features, memories))
             members += group
-        views = [indices[chosen.index(identity)] for identity in members]
-        features = seen.select(views)
+        views = [indices[identity] for identity in members]
+        features = self.network.select(seen, views)
         every_mask = choose is not None or self.policy.anchors > 0
-        decoded = self.network.decode(torch.cat(conditioned), features, None, every_mask=every_mask)
+        decoded = self.network.decode(conditioned, features, None, every_mask=every_mask)
         places = [windows[view] for view in views]
         if choose is not None:
             decoded = choose_masks(decoded, members, places, choose)
         result = self._finish(frame, members, places, features, decoded, False, motion_score, frozen)
         return {identity: result[identity] for identity in chosen}
 
-    @torch.inference_mode()
     def prompt(self, frame: Frame, boxes: Mapping[int, FloatArray]) -> dict[int, Masklet]:
         """Start new objects, correct known ones, and wake those that were lost.
 
@@ -246,7 +238,7 @@ class Propagator:
             encoded = self._views.encode(frame, windows)
             for group in self._groups(members):
                 views = [indices[members.index(identity)] for identity in group]
-                features = encoded.select(views)
+                features = self.network.select(encoded, views)
                 places = [windows[view] for view in views]
                 inputs = np.concatenate(
                     [
@@ -258,10 +250,7 @@ class Propagator:
                     batch_memories([self._objects[i].bank for i in group], self._time, self.policy) if known else None
                 )
                 decoded = self.network.decode(
-                    self.network.condition(features, memories),
-                    features,
-                    torch.from_numpy(inputs).to(self.network.device),
-                    first=not known,
+                    [self.network.condition(features, memories)], features, inputs, first=not known
                 )
                 result.update(self._finish(frame, group, places, features, decoded, True, None))
         return {identity: result[identity] for identity in boxes}
@@ -272,7 +261,6 @@ class Propagator:
             for identity in identities:
                 self._objects[identity].bank.expire(self._time)
 
-    @torch.inference_mode()
     def describe(self, frame: Frame, boxes: FloatArray) -> FloatArray:
         """Appearance of boxes, from features that the encoder has computed, or computes now where it has not looked.
 
@@ -286,12 +274,11 @@ class Propagator:
         return self._views.describe(frame, as_boxes(boxes), self.window_factor, self._offered)
 
     def _prepare(self, frame: Frame, identity: int, box: FloatArray) -> None:
-        model = self.network.model
         guess = Guess(box_centers(box)[0], float(max(box[2] - box[0], box[3] - box[1])))
         whole = prefers_whole_frame(box, frame.image, self.network.image_size, self.window_factor, self.mode)
         item = self._objects.get(identity)
         if item is None:
-            bank = MemoryBank(model.num_maskmem - 1, model.max_obj_ptrs_in_encoder - 1)
+            bank = MemoryBank(self.network.recent_limit, self.network.pointer_limit)
             self._objects[identity] = _Object(bank, guess, whole)
         else:
             item.guess, item.uses_whole_frame = guess, whole
@@ -308,9 +295,7 @@ class Propagator:
         for identity in ids:
             same = None if self.network.leaves_out_absent else self._objects[identity].bank.signature
             groups[same].append(identity)
-        most = max(len(ids), 1)
-        if self.network.device.type == "cpu":
-            most = max(_PIXELS_TOGETHER // self.network.image_size**2, 1)
+        most = min(self.network.most_conditioned, max(len(ids), 1))
         return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
     def _finish(
@@ -318,27 +303,24 @@ class Propagator:
         frame: Frame,
         ids: Sequence[int],
         windows: Sequence[Window],
-        features: ImageFeatures,
+        features: Features,
         decoded: Decoded,
         prompted: bool,
         motion_score: MotionScore | None,
         frozen: Collection[int] = (),
     ) -> dict[int, Masklet]:
         """Turn logits into masks, and write the memories that the policy accepts."""
-        logits = decoded.high[:, 0].float().cpu().numpy()
         ious, scores = decoded.predicted_iou.tolist(), decoded.object_score.tolist()
+        cleaned = clean_masks(decoded.high)
         result: dict[int, Masklet] = {}
         writers: list[int] = []
         anchors: set[int] = set()
         for index, identity in enumerate(ids):
-            cleaned = keep_object(logits[index])
-            visible = scores[index] > 0 and bool((cleaned > 0).any())
-            mask, box, tight = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_)), None, None
-            if visible:
-                mask = paste(cleaned, windows[index], frame.height, frame.width)
-                tight = MaskPatch.from_full(cleaned > 0).box()
-                if mask.area and tight is not None:
-                    box = windows[index].to_image(as_boxes(tight), self.network.image_size)[0]
+            mask, box, tight = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_)), None, cleaned[index].box
+            if scores[index] > 0 and tight is not None:
+                box = windows[index].to_image(as_boxes(tight), self.network.image_size)[0]
+                mask = paste(cleaned[index].logits, windows[index], box, frame.height, frame.width)
+                box = box if mask.area else None
             motion = 1.0
             if box is not None and motion_score is not None:
                 motion = motion_score(identity, box)
@@ -348,7 +330,7 @@ class Propagator:
             if remembered:
                 writers.append(index)
                 rule = self._objects[identity].anchor_rule
-                if tight is not None and decoded.candidates is not None and self.policy.anchors:
+                if scores[index] > 0 and tight is not None and decoded.candidates is not None and self.policy.anchors:
                     others = other_boxes(decoded, index)
                     if rule.admits(self._time, ious[index], mask.area, tight, others):
                         anchors.add(identity)
@@ -359,15 +341,12 @@ class Propagator:
                 keep = 1.0 if prompted else 0.9
                 ratio = old.size if keep == 1.0 else keep * old.size + (1 - keep) * max(size, 0.5 * old.size)
                 self._objects[identity].guess = Guess(box_centers(box)[0], ratio)
-            self.logits[identity] = decoded.low[index, 0]
+            self.logits[identity] = decoded.low[index]
             result[identity] = Masklet(mask, box, ious[index], scores[index], remembered)
         if writers:
-            memories = self.network.memorise(
-                features.select(writers), decoded.high[writers], decoded.object_score[writers], prompted
-            )
-            for row, index in enumerate(writers):
-                # cloned: a view would keep the whole batch alive as long as the longest-lived object
-                entry = Entry(self._time, memories[row].to(torch.bfloat16).clone(), decoded.pointer[index].clone())
+            written = self.network.memorise(features, decoded, writers, prompted)
+            for index, (memory, pointer) in zip(writers, written, strict=True):
+                entry = Entry(self._time, memory, pointer)
                 bank = self._objects[ids[index]].bank
                 bank.write(entry, prompted)
                 if ids[index] in anchors:

@@ -8,7 +8,7 @@ import numpy as np
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes
-from smotracker_ros.masklets.model import ImageFeatures, MaskletNetwork
+from smotracker_ros.masklets.network import Features, MaskletNetwork
 from smotracker_ros.masklets.windows import Window, cut, window_around
 
 # A box is described through a window that shows it at least this share of the window away from the border, and that is
@@ -30,13 +30,13 @@ class Views:
     def __init__(self, network: MaskletNetwork) -> None:
         self._network = network
         self._frame: Frame | None = None
-        self._encoded: dict[Window, tuple[ImageFeatures, int]] = {}
+        self._encoded: dict[Window, tuple[Features, int]] = {}
 
     def clear(self) -> None:
         """Forget the frame."""
         self._frame, self._encoded = None, {}
 
-    def encode(self, frame: Frame, windows: Sequence[Window]) -> ImageFeatures:
+    def encode(self, frame: Frame, windows: Sequence[Window]) -> Features:
         """Features of windows, in their order.
 
         Args:
@@ -50,16 +50,16 @@ class Views:
         for start in range(0, len(missing), most):
             batch = missing[start : start + most]
             images = np.stack([cut(frame.image, window, self._network.image_size) for window in batch])
-            fresh = self._network.encode(self._network.normalise(images))
+            fresh = self._network.encode(images)
             self._encoded.update((window, (fresh, number)) for number, window in enumerate(batch))
             if batch == list(windows):
                 return fresh
-        parts: list[tuple[ImageFeatures, list[int]]] = []
+        parts: list[tuple[Features, list[int]]] = []
         for features, number in (self._encoded[window] for window in windows):
             if not parts or parts[-1][0] is not features:
                 parts.append((features, []))
             parts[-1][1].append(number)
-        return ImageFeatures.joined([features.select(numbers) for features, numbers in parts])
+        return self._network.join([self._network.select(features, numbers) for features, numbers in parts])
 
     def describe(
         self, frame: Frame, boxes: FloatArray, window_factor: float, offered: Sequence[Window] = ()
@@ -87,13 +87,15 @@ class Views:
             )
             windows.append(next(fitting, None) or window_around(center, window_factor * longer))
         features = self.encode(frame, windows)
-        return np.stack([_pool(features, index, *item) for index, item in enumerate(zip(windows, boxes, strict=True))])
+        maps = (self._network.fine_maps(features, index) for index in range(len(boxes)))
+        return np.stack([_pool(*item) for item in zip(maps, windows, boxes, strict=True)])
 
 
-def _pool(features: ImageFeatures, index: int, window: Window, box: FloatArray) -> FloatArray:
-    """Gaussian-weighted mean of the two finer levels round the box's centre, float32 (D,)."""
+def _pool(maps: Sequence[FloatArray], window: Window, box: FloatArray) -> FloatArray:
+    """Gaussian-weighted mean of the two finer levels, each (h, w, C), round the box's centre, float32 (D,)."""
     parts = []
-    for level, (height, width) in list(zip(features.levels, features.sizes, strict=True))[:2]:
+    for level in maps:
+        height, width, channels = level.shape
         scaled = window.to_input(as_boxes(box), height)[0]
         cx, cy = (scaled[0] + scaled[2]) / 2, (scaled[1] + scaled[3]) / 2
         sx, sy = max((scaled[2] - scaled[0]) / 4, 0.5), max((scaled[3] - scaled[1]) / 4, 0.5)
@@ -101,8 +103,7 @@ def _pool(features: ImageFeatures, index: int, window: Window, box: FloatArray) 
         row = np.exp(-0.5 * ((np.arange(width) + 0.5 - cx) / sx) ** 2)
         column = np.exp(-0.5 * ((np.arange(height) + 0.5 - cy) / sy) ** 2)
         weights = np.outer(column, row).astype(np.float32).ravel()
-        values = level[:, index].float().cpu().numpy()
-        mean = (weights @ values) / max(float(weights.sum()), 1e-6)
+        mean = (weights @ level.reshape(-1, channels)) / max(float(weights.sum()), 1e-6)
         parts.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
     vector = np.concatenate(parts)
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), dtype=np.float32)

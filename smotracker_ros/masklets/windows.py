@@ -103,29 +103,24 @@ def cut(image: UInt8Image, window: Window, size: int) -> UInt8Image:
     return np.asarray(result, dtype=np.uint8)
 
 
-def paste(logits: npt.NDArray[np.float32], window: Window, height: int, width: int) -> MaskPatch:
+def paste(logits: FloatArray, window: Window, box: FloatArray, height: int, width: int) -> MaskPatch:
     """Bring mask logits of a window back to image pixels.
 
     Args:
         logits: float32 (S, S); above 0 is the object.
         window: where they belong.
+        box: tight box of the object in the image, float32 (4,), xyxy pixels.
         height: height of the image in pixels.
         width: width of the image in pixels.
 
     Returns:
-        The mask; at least one pixel if any logit was above 0 and its place lies inside the image.
+        The mask; at least one pixel if its place lies inside the image.
     """
     size = logits.shape[0]
-    rows, columns = np.nonzero(logits > 0)
-    empty = MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_))
-    if rows.size == 0:
-        return empty
-    tight = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], dtype=np.float32)
-    box = window.to_image(tight, size)[0]
     x1, y1 = max(int(np.floor(box[0])), 0), max(int(np.floor(box[1])), 0)
     x2, y2 = min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)
     if x2 <= x1 or y2 <= y1:
-        return empty
+        return MaskPatch(0, 0, np.zeros((0, 0), dtype=np.bool_))
     zoom_x, zoom_y = size / window.width, size / window.height
     inverse = np.array(
         [[zoom_x, 0, zoom_x * (x1 + 0.5 - window.x) - 0.5], [0, zoom_y, zoom_y * (y1 + 0.5 - window.y) - 0.5]]
@@ -177,15 +172,18 @@ def share_windows(windows: list[Window]) -> tuple[list[Window], list[int]]:
     Returns:
         The distinct windows and, per object, the index of its window.
     """
-    distinct: list[Window] = []
+    places = np.array([[window.x, window.y, window.width, window.height] for window in windows])
+    size = places[:, 2:]
+    center = (places[:, :2] + size / 2).astype(np.float32)
+    # whose window, by row, may stand for whose, by column
+    near = np.abs(center[:, None] - center[None]).max(axis=2) <= (0.06 * size[:, :1]).astype(np.float32)
+    ratio = size[None] / size[:, None]
+    fits = near & ((ratio >= 0.87) & (ratio <= 1.15)).all(axis=2)
+    distinct: list[int] = []
     indices: list[int] = []
-    for window in windows:
-        for index, other in enumerate(distinct):
-            near = np.abs(window.center - other.center).max() <= 0.06 * other.width
-            if near and 0.87 <= window.width / other.width <= 1.15 and 0.87 <= window.height / other.height <= 1.15:
-                indices.append(index)
-                break
-        else:
-            indices.append(len(distinct))
-            distinct.append(window)
-    return distinct, indices
+    for column in range(len(windows)):
+        standing = np.flatnonzero(fits[distinct, column])
+        if standing.size == 0:
+            distinct.append(column)
+        indices.append(int(standing[0]) if standing.size else len(distinct) - 1)
+    return [windows[index] for index in distinct], indices

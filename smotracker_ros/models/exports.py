@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from smotracker_ros.models.extras import explain
+
 _PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 RUNTIMES = tuple(_PACKAGES)
 """Runtimes that run exports; the others are torch's."""
@@ -88,9 +90,8 @@ def require(runtime: str) -> None:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise ExportError(
-                f"runtime {runtime} needs {package} ({error}); pip install 'smotracker_ros[export]', or use torch"
-            ) from error
+            what = f"runtime {runtime}"
+            raise ExportError(f"{explain(error, what) or f'{what} needs {package} ({error})'}, or use torch") from error
 
 
 def exported(path: Path, make: Callable[[Path], Path]) -> Path:

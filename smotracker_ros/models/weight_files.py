@@ -34,7 +34,7 @@ class WeightFile:
     Attributes:
         name: by which it is fetched and given in settings.
         file: its name in the cache folder, or in the package.
-        kind: "masklets", "detector" or "other".
+        kind: "masklets", "detector", "graph" (a part of a network, for onnxruntime) or "other".
         sha256: hexadecimal; "": not known before the first download.
         size: bytes; 0: not known.
         url: where it is fetched from; "": it is embedded.
@@ -166,7 +166,7 @@ def check_trust(path: Path | None, folders: Sequence[Path] = (), trusted: bool =
 
     Args:
         path: the file, which whoever loads it misses if it is not there; None: the embedded one, whose checksum is
-            verified.
+            verified, as that of its ONNX file is.
         folders: folders whose files are trusted, besides the package's own and the cache of fetched weights.
         trusted: whether the user trusts the file, wherever it lies.
 
@@ -174,9 +174,9 @@ def check_trust(path: Path | None, folders: Sequence[Path] = (), trusted: bool =
         WeightError: if the file is not trusted, or a known file has changed.
     """
     for entry in known_files().values():
-        if (path is None and entry.embedded and entry.kind == "detector") or (
-            path is not None and entry.path.resolve() == path.resolve()
-        ):
+        if path is None and entry.embedded and entry.kind == "detector":
+            verify(entry)
+        elif path is not None and entry.path.resolve() == path.resolve():
             verify(entry)
             return
     if trusted or path is None or not path.exists():

@@ -6,16 +6,16 @@ was: a journal beside the output holds the results so far and the tracker's stat
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from rosbags.interfaces import Connection
 
 from smotracker_ros.core.code_version import TRACKING_CODE, code_checksum
@@ -31,7 +31,9 @@ from smotracker_ros.io.bags import BagSource
 from smotracker_ros.io.base import SourceError
 from smotracker_ros.io.pending import SinkError
 from smotracker_ros.io.result_messages import RESULT_TYPES, ResultMessages
+from smotracker_ros.io.sinks import Sink
 from smotracker_ros.io.stream import OutOfOrderError
+from smotracker_ros.models.sessions import thread_count
 from smotracker_ros.offline.journal import Journal
 from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker
@@ -58,6 +60,7 @@ class Job:
         namespace: of the result topics.
         masks: whether the label images are written, too.
         rectified: the images have been rectified: bearings use the projection matrix of `camera_info`.
+        rerun: file of a Rerun recording; None: none is written.
         storage: "mcap", "sqlite3", or "" for the source's.
     """
 
@@ -69,6 +72,7 @@ class Job:
     masks: bool = True
     storage: str = ""
     rectified: bool = False
+    rerun: Path | None = None
 
     @property
     def journal(self) -> Path:
@@ -142,9 +146,17 @@ def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, 
         "settings": dataclasses.asdict(job.settings),
         "models": dict(tracker.models),
         "code": code_checksum(*RESULTS_CODE),
-        "versions": [torch.__version__, np.__version__],
-        "threads": torch.get_num_threads(),
+        "versions": {name: _version(name) for name in ("torch", "onnxruntime", "numpy")},
+        "threads": thread_count(),
     }
+
+
+def _version(package: str) -> str:
+    """Of an installed package; "" if it is not there."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _track(
@@ -158,6 +170,11 @@ def _track(
         except SnapshotError as error:
             _logger.warning("%s; the bag is tracked from its beginning", error)
             journal.restart()
+    if job.rerun is not None and journal.next_number:
+        _logger.warning("%s is to show the whole bag; it is tracked from its beginning", job.rerun)
+        journal.restart()
+        run = Run(tracker)
+        tracker.reset()
     summary = Summary(**journal.facts)
     summary.resumed_at = journal.next_number
     if journal.finished:
@@ -166,12 +183,19 @@ def _track(
     notices = Notices(_logger.warning)
     committed = started = time.monotonic()
     spent, number = summary.seconds, journal.next_number - 1
-    with closing(BagCalibration(job.source, source.topic, job.rectified)) as calibration:
+    with (
+        closing(BagCalibration(job.source, source.topic, job.rectified)) as calibration,
+        contextlib.ExitStack() as stack,
+    ):
+        writers = [stack.enter_context(writer) for writer in _further_writers(job, tracker)]
         for image in source.images(journal.next_number):
             number, place = image.number, f"{job.source}, recorded at {image.received_ns} ns: "
             restarts = run.restarts
             try:
-                tracks = run.take(image)
+                frame = run.decode(image)
+                tracks = run.update(frame)
+                for writer in writers:
+                    writer.write(frame, tracks)
                 bearings = calibration.bearings(tracks, image.received_ns)
                 frame_id = image.message.header.frame_id
                 journal.add(
@@ -192,6 +216,14 @@ def _track(
     summary.seconds = spent + time.monotonic() - started
     journal.commit(number + 1, dataclasses.asdict(summary), None)
     return summary
+
+
+def _further_writers(job: Job, tracker: SmoTracker) -> Iterator[Sink]:
+    """What is written besides the bag while it is tracked."""
+    if job.rerun is not None:
+        from smotracker_ros.io.rerun_files import RerunWriter
+
+        yield RerunWriter(job.rerun, tracker)
 
 
 def _write(job: Job, source: BagSource, journal: Journal) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from smotracker_ros.core.frames import AutomaticGain, Frame
 from smotracker_ros.core.tracks import Tracks
@@ -21,6 +19,9 @@ from smotracker_ros.io.bags import BagImage
 from smotracker_ros.io.stream import FrameOrder
 from smotracker_ros.offline.failures import track_frame
 from smotracker_ros.tracking.tracker import SmoTracker
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What arrays and containers are made of, besides the tracker's own classes
 _PLAIN = {
@@ -69,15 +70,15 @@ class Run:
     gain: AutomaticGain = field(default_factory=AutomaticGain)
     restarts: int = 0
 
-    def take(self, image: BagImage) -> Tracks:
-        """Decode and track the next image of a bag.
+    def decode(self, image: BagImage) -> Frame:
+        """Decode the next image of a bag; its index is its number on the topic.
 
         Raises:
             OutOfOrderError: if it is not later than the one before; it is left out, and not decoded.
             FrameError: if it is broken.
         """
         self.order.check(image.timestamp_ns)
-        return self.update(image.frame(0, self.gain))
+        return image.frame(image.number, self.gain)
 
     def update(self, frame: Frame) -> Tracks:
         """Track the next frame.
@@ -131,7 +132,8 @@ class _Pickler(pickle.Pickler):
         """
         if isinstance(obj, Enum):
             return type(obj), (obj.value,)
-        if not isinstance(obj, Tensor):
+        torch = sys.modules.get("torch")  # who has not loaded it has no tensors
+        if torch is None or not isinstance(obj, torch.Tensor):
             return NotImplemented
         plain = obj.detach().cpu().contiguous().reshape(-1)
         data = plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
@@ -165,6 +167,8 @@ def make_tensor(
     data: bytes, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...] | None, device: str
 ) -> Tensor:
     """A tensor from its bytes, with the same layout in memory, so that it takes the same way through the kernels."""
+    import torch
+
     kind: Any = getattr(torch, dtype)
     values = torch.frombuffer(bytearray(data), dtype=kind) if data else torch.empty(0, dtype=kind)
     values = values.reshape(shape)

@@ -94,6 +94,7 @@ def from_track_array(message: TrackArray, image_size: tuple[int, int]) -> Tracks
             age=int(track.age),
             frames_since_detection=int(track.frames_since_detection),
             frames_since_seen=int(track.frames_since_seen),
+            friendly=track.friendly,
         )
         for track in message.tracks
     )

@@ -148,7 +148,8 @@ def summarize(output: Path) -> None:
     """Print what was found and what to look at."""
     rows = [line.split(",") for line in (output / "tracks.txt").read_text().splitlines()]
     ids = [row[1] for row in rows]
-    print(f"\n{len(rows)} boxes, {len(set(ids))} ids:")
+    count = len(set(ids))
+    print(f"\n{len(rows)} boxes, {count} {'id' if count == 1 else 'ids'}:")
     for track_id in sorted(set(ids), key=ids.count, reverse=True)[:10]:
         own = [int(row[0]) for row in rows if row[1] == track_id]
         print(f"  id {track_id:>3}: {len(own):4d} frames, {min(own)} to {max(own)}")

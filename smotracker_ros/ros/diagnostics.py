@@ -30,11 +30,16 @@ DROPS = {
 }
 """Reasons for which images are not tracked, and their names in the diagnostics."""
 
+LOOKS, WAITING = "SAM2 looks per frame", "SAM2 looks that waited per frame"
+"""Names of how many masklets SAM2 has looked at, and for how many there was no time."""
+
 _FAULTS = ("lost", "bad image", "out of order", "failure")
 # Latencies beyond this come from time stamps of another clock
 _LONGEST_LATENCY = 3600.0
 # Seconds that clocks drift apart at most between two looks at them, if none of them is set
 _CLOCK_STEP = 0.5
+# From this share of the looks that are wanted on, those that had to wait are worth a word
+_LEAST_WAITING = 0.1
 # No more events than this are kept for the rates, however fast they come
 _MOST_EVENTS = 5000
 
@@ -77,6 +82,7 @@ class Health:
         self._started = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=_MOST_EVENTS)
         self._finished: deque[tuple[float, float, float | None, bool]] = deque(maxlen=_MOST_EVENTS)
+        self._looks: deque[tuple[float, int, int]] = deque(maxlen=_MOST_EVENTS)
         self._drops: deque[tuple[float, int]] = deque(maxlen=_MOST_EVENTS)
         self._counts: Counter[str] = Counter()
         self._states: Counter[TrackState] = Counter()
@@ -104,6 +110,11 @@ class Health:
             entry = time.monotonic(), seconds, latency if usable else None, tracks.detector_ran
             self._finished.append(entry)
             self._states = Counter(track.state for track in tracks)
+
+    def looked(self, looks: int, waited: int) -> None:
+        """Count at how many targets SAM2 has looked on a frame, and how many had to wait."""
+        with self._lock:
+            self._looks.append((time.monotonic(), looks, waited))
 
     def dropped(self, reason: str, number: int = 1) -> None:
         """Count frames that were not tracked; `reason` is a key of :data:`DROPS`."""
@@ -156,6 +167,7 @@ class Health:
             now = time.monotonic()
             arrivals = [then for then in self._arrivals if now - then <= self._window]
             finished = [entry for entry in self._finished if now - entry[0] <= self._window]
+            looks = [entry[1:] for entry in self._looks if now - entry[0] <= self._window]
             dropped = sum(number for then, number in self._drops if now - then <= self._window)
             silent = now - self._arrivals[-1] if self._arrivals else None
             counts, states, problem = Counter(self._counts), Counter(self._states), self._last_problem
@@ -165,6 +177,7 @@ class Health:
         latencies = [latency for _, _, latency, _ in finished if latency is not None]
         share = dropped / max(dropped + len(finished), 1)
         passes = sum(detector_ran for *_, detector_ran in finished)
+        looked, waited = np.mean(looks, axis=0).tolist() if looks else (0.0, 0.0)
         values = {
             "frames received": counts["received"],
             "frames processed": counts["processed"],
@@ -179,6 +192,8 @@ class Health:
             "frames waiting": queued,
             **{f"tracks {state.name.lower()}": states[state] for state in TrackState if state != TrackState.REMOVED},
             "detector share": f"{passes / len(finished):.3f}" if finished else "",
+            LOOKS: f"{looked:.1f}",
+            WAITING: f"{waited:.1f}",
             "memory of the process [MiB]": f"{self._process.memory_info().rss / 2**20:.1f}",
             "last problem": problem,
             **facts,
@@ -187,6 +202,9 @@ class Health:
         if active:
             slowest = float(np.percentile(latencies, 99)) if latencies else 0.0
             findings += _findings(limits, slowest, share, new_faults, bool(finished), bool(arrivals))
+            if waited >= _LEAST_WAITING * (looked + waited) > 0:
+                text = f"too many targets for the time: SAM2 looks at {looked:.0f} of {looked + waited:.0f} a frame"
+                findings.append((DiagnosticStatus.WARN, f"{text}, calm ones wait first"))
             findings += _silence(silent, limits.silence, problem)
         if broken:
             findings.append((DiagnosticStatus.ERROR, broken))

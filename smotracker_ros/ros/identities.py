@@ -9,6 +9,15 @@ import time
 from pathlib import Path
 
 from smotracker_ros.core.settings import SettingsError
+from smotracker_ros.ros.node_parameters import NodeParameter
+
+RUN_ID = NodeParameter(
+    "run_id",
+    "",
+    "Name of the run, in which no id is used twice, even if the node is killed and started anew; empty: ids begin "
+    "at 1 with each start. Kept below $ROS_HOME/smotracker.",
+)
+"""The parameter of nodes that give ids."""
 
 BLOCK = 100
 """Ids that are reserved at once: so many are passed over when the node is killed."""

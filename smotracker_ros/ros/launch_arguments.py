@@ -23,6 +23,11 @@ class SharedArgument:
 
 
 SHARED = {
+    "run_id": SharedArgument(
+        "",
+        "Name of this run: within it no id is used twice, also when the node is started again; "
+        "empty: as in params_file, or a new name.",
+    ),
     "image_transport": SharedArgument(
         "",
         "How that topic is sent; compressed: on IMAGE/compressed. Empty: as in params_file, or raw.",

@@ -18,7 +18,8 @@ from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, Opa
 from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import AnonName, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from smotracker_ros.core.names import did_you_mean
@@ -127,6 +128,19 @@ def check_parameter_file(file: str) -> set[str]:
         ParameterFileError: if it cannot be used.
     """
     return {name for values in read_parameter_file(file).values() for name in values}
+
+
+def run_parameter(context: LaunchContext, given: Mapping[str, str], in_file: set[str]) -> dict[str, ParameterValue]:
+    """The parameter `run_id` of a node that gives ids: as given, as in its parameter file, or a new name.
+
+    Args:
+        context: of the launch.
+        given: arguments of the launch file.
+        in_file: names of the parameters that its file sets.
+    """
+    if not given["run_id"] and "run_id" in in_file:
+        return {}
+    return {"run_id": ParameterValue(given["run_id"] or AnonName("run").perform(context), value_type=str)}
 
 
 def check_source(path: str) -> None:

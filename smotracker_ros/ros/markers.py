@@ -12,7 +12,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from smotracker_ros.core.tracks import Tracks
-from smotracker_ros.io.overlay import track_color
+from smotracker_ros.io.overlay import FRIENDLY_COLOR, track_color
 
 RANGE = 10.0
 """Metres at which targets are drawn: one camera does not tell how far they are."""
@@ -49,7 +49,10 @@ def to_markers(
             marker.lifetime = Duration(nanosec=_NANOSECONDS_SHOWN)
             if line is None:
                 marker.type, marker.scale.z = Marker.TEXT_VIEW_FACING, RANGE / 25
-                marker.text = f"{track.id} {track.class_name}".rstrip()
+                marker.text = track.caption
+                if track.friendly:
+                    red, green, blue = (value / 255 for value in FRIENDLY_COLOR)
+                    marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
                 marker.pose.position = _point(bearing)
             elif len(line) < 2:
                 continue

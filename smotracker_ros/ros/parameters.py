@@ -10,7 +10,10 @@ from rclpy.parameter import Parameter
 
 from smotracker_ros.core.settings import SettingsError, TrackerSettings
 from smotracker_ros.presets import PRESETS, load_settings
+from smotracker_ros.ros.identities import RUN_ID
 from smotracker_ros.ros.node_parameters import NodeParameter, declare
+from smotracker_ros.ros.space_cues import PARAMETERS as SPACE_PARAMETERS
+from smotracker_ros.space.fusion.settings import FusionSettings
 
 PARAMETERS = (
     NodeParameter("preset", "y-smotracker", "Named set-up: defaults of the other parameters.", choices=tuple(PRESETS)),
@@ -32,6 +35,16 @@ PARAMETERS = (
         "latest",
         "When images come too fast: skip to the latest, or queue every one.",
         choices=("latest", "every_frame"),
+    ),
+    NodeParameter(
+        "max_looks",
+        0,
+        "Most targets at which SAM2 looks on one image, and most that one detector pass starts: calm ones wait first, "
+        "their masks follow their pictures. 0: with `latest` as many as the camera's rate leaves time for, with "
+        "`every_frame` all.",
+        minimum=0,
+        maximum=1024,
+        dynamic=True,
     ),
     NodeParameter(
         "queue_depth", 0, "Images that may wait; 0: 1 for `latest`, 300 for `every_frame`.", minimum=0, maximum=10000
@@ -63,12 +76,7 @@ PARAMETERS = (
         "The images have been rectified: bearings use the projection matrix of `camera_info`, and no distortion.",
         dynamic=True,
     ),
-    NodeParameter(
-        "run_id",
-        "",
-        "Name of the run, in which no id is used twice, even if the node is killed and started anew; empty: ids begin "
-        "at 1 with each start. Kept below $ROS_HOME/smotracker.",
-    ),
+    RUN_ID,
     NodeParameter(
         "silence_seconds",
         5.0,
@@ -104,11 +112,12 @@ PARAMETERS = (
         dynamic=True,
     ),
     NodeParameter("error_drops", 0.98, "The same for ERROR.", minimum=0.0, maximum=1.0, dynamic=True),
+    *SPACE_PARAMETERS,
 )
 """The tracker node's own parameters; those of the tracker come from its settings."""
 
 
-def setting_parameters(defaults: TrackerSettings) -> tuple[NodeParameter, ...]:
+def setting_parameters(defaults: TrackerSettings | FusionSettings) -> tuple[NodeParameter, ...]:
     """One parameter per setting, with the values of `defaults`, descriptions and ranges from the settings' metadata."""
     return tuple(
         NodeParameter(
@@ -121,7 +130,7 @@ def setting_parameters(defaults: TrackerSettings) -> tuple[NodeParameter, ...]:
             dynamic=field.metadata["dynamic"],
             multiple=field.metadata["multiple"],
         )
-        for field in dataclasses.fields(TrackerSettings)
+        for field in dataclasses.fields(defaults)
     )
 
 

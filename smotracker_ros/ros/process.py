@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException, ParameterException
@@ -17,6 +18,7 @@ from rclpy.executors import ExternalShutdownException
 
 # Not public, but what rclpy raises when a signal has ended its context in the middle of a call.
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import TransitionCallbackReturn
 
 from smotracker_ros.core.frames import FrameError
 from smotracker_ros.core.parameter_files import ParameterFileError, parameter_file_arguments, read_parameter_file
@@ -40,6 +42,45 @@ USER_ERRORS = (
 
 INTERRUPTIONS = (KeyboardInterrupt, ExternalShutdownException, rclpy_implementation.RCLError)
 """What a signal makes of the call that it meets; the last one means an interruption only if the context has ended."""
+
+
+class OwnNode(Protocol):
+    """What a lifecycle node of this package offers its process."""
+
+    autostart: bool
+
+    def trigger_configure(self) -> TransitionCallbackReturn:
+        """Configure it."""
+        ...
+
+    def trigger_activate(self) -> TransitionCallbackReturn:
+        """Activate it."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+def has_started(node: OwnNode) -> bool:
+    """Configure and activate a node that starts by itself; False if that fails."""
+    if not node.autostart:
+        return True
+    return all(step() == TransitionCallbackReturn.SUCCESS for step in (node.trigger_configure, node.trigger_activate))
+
+
+def run_node(name: str, make: Callable[[], OwnNode]) -> int:
+    """Run a lifecycle node until it is interrupted; see :func:`run_process`."""
+
+    def body(stack: ExitStack) -> int:
+        node = make()
+        stack.callback(node.close)
+        if not has_started(node):
+            return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
+        rclpy.spin(node)
+        return 0
+
+    return run_process(name, body)
 
 
 def run_process(name: str, body: Callable[[ExitStack], int], arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
 """A second process that starts the node again within moments when it is killed.
 
-Most of a start's time goes into importing the networks' libraries. The outer process has imported them and does nothing
-else: no ROS, no tensor, no thread. It forks the node, and again whenever a signal (kill -9, out of memory, a fault in
-native code) or an error of the program ends it, up to a limit. A node that ends in order, or because it was started
+Most of a start's time goes into imports. The outer process has made those that every node needs and does nothing else:
+no ROS, no tensor, no thread. It forks the node, and again whenever a signal (kill -9, out of memory, a fault in native
+code) or an error of the program ends it, up to a limit. A node that ends in order, or because it was started
 wrongly, is not started again.
 """
 

@@ -20,17 +20,19 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import rclpy
-import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.global_state import threads
 from smotracker_ros.evaluation.benchmarks.clips import scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import significant, spread
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.ros.demo import Process, ros_environment
+from smotracker_ros.ros.diagnostics import LOOKS, WAITING
 from smotracker_ros.ros.images import frame_to_image, to_nanoseconds
 from smotracker_ros.ros.qos import result_profile
 
@@ -56,6 +58,7 @@ class Camera:
         sent: when the image with a time stamp was published, seconds of the monotonic clock.
         answered: when it was answered.
         found: number of tracks in the answer.
+        health: what the node has said last in its diagnostics, by name; "" is the message.
     """
 
     node: Node
@@ -63,22 +66,29 @@ class Camera:
     sent: dict[int, float] = field(default_factory=dict)
     answered: dict[int, float] = field(default_factory=dict)
     found: dict[int, int] = field(default_factory=dict)
+    health: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         reliability = ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT
         profile = QoSProfile(reliability=reliability, history=HistoryPolicy.KEEP_LAST, depth=50)
         self._publisher = self.node.create_publisher(Image, "image", profile)
         self._subscription = self.node.create_subscription(Detection2DArray, "tracks", self._take, result_profile(500))
+        self._diagnostics = self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
 
     def _take(self, message: Detection2DArray) -> None:
         stamp = to_nanoseconds(message.header.stamp)
         self.answered[stamp] = time.monotonic()
         self.found[stamp] = len(message.detections)
 
+    def _note(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.health = {"": status.message, **{item.key: item.value for item in status.values}}
+
     def close(self) -> None:
-        """Withdraw publisher and subscription."""
+        """Withdraw publisher and subscriptions."""
         self.node.destroy_publisher(self._publisher)
         self.node.destroy_subscription(self._subscription)
+        self.node.destroy_subscription(self._diagnostics)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Handle messages until the condition holds; False if the time is over before."""
@@ -190,6 +200,9 @@ def measure_delivery(
         "delivered_share": significant(len(ages) / len(camera.sent)),
         "age_ms": spread(ages),
         "answers_per_second": significant(len(ages) / span),
+        "looks_per_frame": float(camera.health.get(LOOKS, "nan")),
+        "waiting_per_frame": float(camera.health.get(WAITING, "nan")),
+        "health": camera.health.get("", ""),
         "node_cpu_ms_per_answer": significant(
             1000 * (after.user + after.system - before.user - before.system) / len(ages)
         ),
@@ -203,11 +216,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         SpeedError: if a process does not do its part.
     """
-    torch.set_num_threads(arguments.threads)
     length = max(min(arguments.frames, 60), 2)
     clip = scene_clip(arguments.targets, arguments.width, arguments.height, length, 1).frames
     results: dict[str, Any] = {}
     with ExitStack() as stack:
+        stack.enter_context(threads(arguments.threads))
         environment = ros_environment(stack.enter_context(tempfile.TemporaryDirectory()))
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
         os.environ["ROS_DOMAIN_ID"] = environment["ROS_DOMAIN_ID"]

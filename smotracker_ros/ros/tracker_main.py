@@ -7,13 +7,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from importlib import import_module
 
 import cv2
 import rclpy
-from rclpy.lifecycle import TransitionCallbackReturn
 
-from smotracker_ros.ros.process import own_arguments, run_process
+from smotracker_ros.ros.process import has_started, own_arguments, run_process
 from smotracker_ros.ros.respawn import respawning
 from smotracker_ros.ros.respawn_limit import DEATHS
 from smotracker_ros.ros.tracker_node import TrackerNode
@@ -27,10 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         cv2.setNumThreads(1)  # its threads would only take the processor from torch's
         node = TrackerNode()
         stack.callback(node.close)
-        if node.autostart:
-            started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-                return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
+        if not has_started(node):
+            return 1 if rclpy.ok() else 0  # a signal meanwhile is no failure
         rclpy.spin_until_future_complete(node, node.failures.ended)
         return node.failures.ended.result() or 0 if node.failures.ended.done() else 0
 
@@ -45,7 +41,4 @@ def main() -> int:
     given, unused = parser.parse_known_args(own_arguments(sys.argv[1:]))
     if given.respawn == "false":
         return run(unused)
-    # What takes long to import is there when the node is started again; ultralytics imports torchvision when it runs.
-    for name in ("torchvision", "smotracker_ros.detection.yolo", "smotracker_ros.masklets.checkpoints"):
-        import_module(name)
     return respawning(partial(run, unused), given.respawn_limit)

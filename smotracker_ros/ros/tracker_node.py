@@ -28,6 +28,7 @@ from smotracker_ros.ros.images import NANOSECONDS, read_image, to_header, to_nan
 from smotracker_ros.ros.inputs import CalibrationInbox, CueInbox, Input, explain_inputs
 from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
 from smotracker_ros.ros.outputs import Outputs
+from smotracker_ros.ros.pace import Pace
 from smotracker_ros.ros.parameters import (
     PARAMETERS,
     changed_settings,
@@ -36,6 +37,7 @@ from smotracker_ros.ros.parameters import (
     preset_changes,
     setting_parameters,
 )
+from smotracker_ros.ros.space_cues import SpaceCues
 from smotracker_ros.ros.worker import PATIENCE, TrackerAccess, Worker
 from smotracker_ros.tracking.tracker import SmoTracker
 
@@ -65,9 +67,10 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         self._identities = Identities(None)
         self._access = TrackerAccess()
         self._settings_changed, self._masklet_bytes = False, 0
+        self._pace: Pace | None = None
         self._stream = ImageStream()
         self._calibration = CalibrationInbox(self.get_logger().warning, self.resolve_topic_name("image"))
-        self._cues = CueInbox()
+        self._cues, self._space = CueInbox(), SpaceCues(self)
         self._queue: FrameQueue[tuple[bytes, float, int]] | None = None
         self._worker: Worker[tuple[bytes, float, int]] | None = None
         self._inputs: list[Input] = []
@@ -100,6 +103,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
                 self.set_parameters(changes)
             self._preset = preset
             self._identities = self._identities.of_run(self._value("run_id"), self.get_fully_qualified_name())
+            self._space.configure()
             tracker = build_tracker(self._settings)
         except (SettingsError, OSError, ValueError, RuntimeError) as error:
             self.get_logger().error(f"the tracker cannot be set up: {error}")
@@ -125,6 +129,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         every_frame = self._value("on_overload") == "every_frame"
         depth = self._value("queue_depth") or (EVERY_FRAME_DEPTH if every_frame else 1)
         self._queue = FrameQueue(depth, keep_newest=not every_frame)
+        self._pace = None if every_frame else Pace()
         self._worker = Worker(self._queue, self._work)
         self._last_arrival = time.monotonic()
         self._kind = CompressedImage if self._value("image_transport") == "compressed" else Image
@@ -143,6 +148,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             ),
             Input(self, CameraInfo, "camera_info", self._calibrate, 100, latched=True),
             Input(self, Detection2DArray, "cues", self._take_cues, 100),
+            *self._space.inputs(),
         ]
         self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
         if self._access.tracker is not None:
@@ -184,6 +190,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             self.get_logger().warning("an image is still being tracked; its results will be dropped")
         self._queue = None
         self._cues.take_all()
+        self._space.clear()
 
     def _release(self) -> None:
         """Drop tracker and publishers; may be called twice."""
@@ -195,6 +202,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         self._access.replace(None)
         self._stream.restart()
         self._calibration.clear()
+        self._space.close()
 
     def _withdraw_diagnostics(self) -> None:
         """End the diagnostics; may be called twice."""
@@ -219,6 +227,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         """Hand an image over to the worker."""
         self._last_arrival = time.monotonic()
         self._health.received()
+        if self._pace is not None:
+            self._pace.arrived(self._last_arrival)
         queue = self._queue
         if queue is not None and queue.put((data, self._last_arrival, self.get_clock().now().nanoseconds)):
             self._health.dropped("overload")
@@ -239,6 +249,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
 
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say why when nothing arrives."""
+        self._space.watch()
         now, silence = time.monotonic(), self._value("silence_seconds")
         found = explain_inputs(self, self._inputs, now - self._last_arrival >= silence)
         if self._value("use_sim_time") and not self.get_clock().now().nanoseconds:
@@ -255,6 +266,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
     def _work(self, item: tuple[bytes, float, int]) -> bool:
         """Track one image; returns whether to go on."""
         data, arrival, arrival_ns = item
+        started = time.monotonic()
         try:
             message = read_image(data, self._kind)
             with self._access.use(self._stream.restart) as tracker:
@@ -269,6 +281,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             now, stamp = self.get_clock().now().nanoseconds, to_nanoseconds(header.stamp)
             latency = (now - stamp) / NANOSECONDS if stamp else None
             self._health.processed(result[1], time.monotonic() - arrival, latency)
+            if self._access.tracker is not None:
+                self._keep_pace(self._access.tracker, time.monotonic() - started)
         except OutOfOrderError as error:
             self._refuse("out of order", f"an image is dropped: {error}")
         except FrameError as error:
@@ -278,6 +292,15 @@ class TrackerNode(TolerantParameters, LifecycleNode):
                 return False
             self._refuse("failure", self.failures.add(error), trace_of(error))
         return not self.failures.verdict
+
+    def _keep_pace(self, tracker: SmoTracker, seconds: float) -> None:
+        """Look at fewer targets on the next frame if this one has taken too long."""
+        looks, waited = tracker.looks.newest
+        self._health.looked(looks, waited)
+        most = self._value("max_looks")
+        if most == 0 and self._pace is not None:
+            most = self._pace.tracked(seconds, looks, looks + waited)
+        tracker.looks.most = most
 
     def _is_abandoned(self) -> bool:
         """Whether nobody waits for the image in work."""
@@ -313,7 +336,9 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         # Pictures of the past are kept only where somebody may send a cue that comes late.
         cued = self.count_publishers(self.resolve_topic_name("cues")) > 0
         tracker.cues.history_seconds = self._value("cue_seconds") if cued else 0.0
-        tracks = tracker.update(frame, self._cues.take_all())
+        calibration = self._calibration.current
+        hints = self._space.take_all(frame, calibration, tracker.gates)
+        tracks = tracker.update(frame, self._cues.take_all(), hints, self._space.known_shift(frame, calibration))
         self._masklet_bytes = tracker.memory_bytes
         try:
             self._identities.cover(tracker.next_id)
@@ -365,6 +390,7 @@ class TrackerNode(TolerantParameters, LifecycleNode):
             "calibrated": self._calibration.current is not None,
             "preset": self._preset,
             **(tracker_facts(tracker, self._cues.refused) if tracker is not None else {}),
+            **(self._space.facts(tracker.gates) if tracker is not None else {}),
         }
         stamp, active = self.get_clock().now().to_msg(), queue is not None
         self._diagnostics_publisher.publish(

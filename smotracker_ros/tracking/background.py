@@ -41,10 +41,16 @@ class Background:
         self._camera.reset()
         self._fixed.reset()
 
-    def advance(self, frame: Frame, seconds: float) -> CameraShift:
-        """Look at the next frame, so many seconds after the one before; returns the camera's motion between them."""
-        shift = self._camera.update(frame.image, seconds)
-        self._fixed.update(frame.image, shift.matrix, seconds)
+    def advance(self, frame: Frame, seconds: float, known: CameraShift | None = None) -> CameraShift:
+        """Look at the next frame, so many seconds after the one before; returns the camera's motion between them.
+
+        Args:
+            frame: the next one.
+            seconds: since the one before.
+            known: the motion that the camera's poses state; None: they state nothing.
+        """
+        shift = self._camera.update(frame.grey, seconds, known)
+        self._fixed.update(frame.grey, shift.matrix, seconds)
         self._size = frame.height, frame.width
         return shift
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.frames import UInt8Image, as_grey
 from smotracker_ros.core.geometry import BoolArray, FloatArray, as_boxes
 
 # Corners are searched in an image of about this width: enough for a tenth of a pixel, and cheap
@@ -52,9 +52,10 @@ class CameraShift:
 
     Attributes:
         matrix: float64 (2, 3), similarity that takes pixels of the previous frame to pixels of this one.
-        measured: False where the picture gave no hold (a plain sky) and the camera is taken to stand still.
+        measured: False where the picture gave no hold (a plain sky): the camera turns as its poses say, or is taken to
+            stand still if there are none.
         error: standard deviation in pixels that it adds to where the motions of all frames together take a point;
-            where it is not measured, what the camera would have moved as before.
+            where it is neither measured nor known from poses, what the camera would have moved as before.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -112,12 +113,18 @@ class _Key:
     first: int = 0
     burnt: FloatArray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
 
-    def follow(self, picture: UInt8Image, seconds: float) -> bool:
-        """Take the pose of the next frame, so many seconds later; False if another key frame is needed."""
+    def follow(self, picture: UInt8Image, seconds: float, guess: npt.NDArray[np.float64]) -> bool:
+        """Take the pose of the next frame, so many seconds later; False if another key frame is needed.
+
+        Args:
+            picture: uint8 grey.
+            seconds: since the frame before.
+            guess: float64 (3, 3), motion since the frame before from which the search starts.
+        """
         self.seconds += seconds
         if self.frames >= _KEY_FRAMES:
             return False
-        pose = self._find(picture)
+        pose = self._find(picture, guess @ self.pose.matrix)
         if pose is None:
             return False
         if self.frames == 0:
@@ -128,9 +135,8 @@ class _Key:
         self.frames += 1
         return True
 
-    def _find(self, picture: UInt8Image) -> _Pose | None:
-        linear, step = self.pose.matrix[:2, :2], self.pose.matrix[:2, 2]
-        expected = np.asarray(self.corners @ linear.T + step, dtype=np.float32)
+    def _find(self, picture: UInt8Image, guess: npt.NDArray[np.float64]) -> _Pose | None:
+        expected = np.asarray(self.corners @ guess[:2, :2].T + guess[:2, 2], dtype=np.float32)
         moved, lost = _follow(self.picture, picture, self.corners, expected)
         good = np.flatnonzero(~lost)
         start, end = self.corners[good, 0], moved[good]
@@ -246,27 +252,36 @@ class CameraMotion:
         self._burnt_until = None
         self._speed = 0.0
 
-    def update(self, image: UInt8Image, seconds: float) -> CameraShift:
+    def update(self, image: UInt8Image, seconds: float, known: CameraShift | None = None) -> CameraShift:
         """Motion since the previous call that did not fail.
 
         Args:
-            image: uint8 RGB (height, width, 3).
+            image: uint8 RGB (height, width, 3), or grey (height, width).
             seconds: time since the previous image.
+            known: the motion that the camera's poses state. The search starts there, and where the picture gives no
+                hold it is taken; None: they state nothing.
         """
         scale = min(1.0, _WORKING_WIDTH / image.shape[1])
         if scale * min(image.shape[:2]) < 1:  # a strip that nothing would be left of
             self.reset()
             return STILL
-        grey = shrink(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8), scale)
+        grey = shrink(as_grey(image), scale)
         self._seconds += seconds
         previous, shift = self._previous, None
         if previous is not None and previous.shape == grey.shape:
-            shift = self._compare(grey, scale, seconds)
+            guess = np.vstack([(known or STILL).matrix, [0, 0, 1]])
+            guess[:2, 2] *= scale
+            shift = self._compare(grey, scale, seconds, guess)
             if shift is None:
                 self._key = self._new_key(previous, scale)
-                shift = self._compare(grey, scale, seconds)
+                shift = self._compare(grey, scale, seconds, guess)
+            if shift is None and known is not None:
+                # poses may be wrong: what the picture shows without their help counts for more
+                self._key = self._new_key(previous, scale)
+                shift = self._compare(grey, scale, seconds, np.eye(3))
         if shift is None:
-            self._key = None
+            self._key, shift = None, known
+        if shift is None:
             self._speed *= float(np.exp(-seconds / _MOVING_SECONDS))
             shift = CameraShift(STILL.matrix, False, self._speed * seconds)
         elif seconds > 0:
@@ -285,12 +300,14 @@ class CameraMotion:
         """
         self._boxes, self._fixed = as_boxes(boxes), fixed
 
-    def _compare(self, picture: UInt8Image, scale: float, seconds: float) -> CameraShift | None:
+    def _compare(
+        self, picture: UInt8Image, scale: float, seconds: float, guess: npt.NDArray[np.float64]
+    ) -> CameraShift | None:
         """Motion since the previous frame, by the key frame; None if that does not tell."""
         if self._key is None:
             return None
         last = self._key.pose
-        followed = self._key.follow(picture, seconds)
+        followed = self._key.follow(picture, seconds, guess)
         self._note_burnt(self._key.burnt, picture.shape)
         if not followed:
             return None

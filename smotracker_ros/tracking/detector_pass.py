@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, lie_on, pairwise_iou
+from smotracker_ros.core.geometry import FloatArray, box_centers, box_sizes, clip_boxes, lie_on, pairwise_iou
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections, Detector
@@ -22,8 +24,13 @@ from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.costs import Side, appearance_matters
 from smotracker_ros.tracking.occlusion import SAME_PLACE, Occlusions
 from smotracker_ros.tracking.population import Population
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.target import Target, boxes_of
 
+# A closer look shows things so many times as large as the detector usually sees them, and believes what is so much less
+# sure
+_CLOSER, _LESS_SURE = 2.0, 0.5
+# The detector looks closer at so many gates on one frame
+_MOST_GATES = 4
 # Overlap from which a detection says that a masklet has drifted
 _DRIFT_IOU = 0.35
 
@@ -43,6 +50,7 @@ class DetectorPass:
 
     Attributes:
         clutter: places where detections are nothing.
+        most_births: targets that there is time to start in a pass; 0: all.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class DetectorPass:
         self._targets = targets
         self._occlusions = occlusions
         self.clutter = ClutterMap()
+        self.most_births = 0
 
     def reset(self) -> None:
         """Forget the stream."""
@@ -72,25 +81,65 @@ class DetectorPass:
 
     def regions(self, targets: Sequence[Target], settings: TrackerSettings) -> Regions:
         """What of the frame to look at in order to see some targets."""
-        return self._view.regions(as_boxes([target.box for target in targets]), settings.detector_image_size)
+        return self._view.regions(boxes_of(targets), settings.detector_image_size)
+
+    def detect(self, regions: Regions, settings: TrackerSettings) -> Detections:
+        """Look at regions of the frame of the last :meth:`advance`, and leave out what the user ignores."""
+        found = self._view.detect(settings.detector_confidence, settings.detector_image_size, regions)
+        return found.select(~self._background.ignores(found.boxes))
+
+    def closer(
+        self, frame: Frame, gates: Sequence[FloatArray], settings: TrackerSettings
+    ) -> tuple[Regions, TrackerSettings, float] | None:
+        """How to look closer at some places: as many of the latest as fit into a frame's price.
+
+        Args:
+            frame: the present frame.
+            gates: boxes of each place, float32 (N, 4), xyxy pixels; the latest last.
+            settings: as for whole frames.
+
+        Returns:
+            Regions, the settings with which to look at them, and the price in whole frames' passes. None where a closer
+            look is dearer than a whole frame, or the detector sees whole frames only.
+        """
+        image_size = round(_CLOSER * self._view.scale(settings.detector_image_size) * max(frame.width, frame.height))
+        if image_size == 0:
+            return None
+        for count in range(min(len(gates), _MOST_GATES), 0, -1):
+            boxes = clip_boxes(np.concatenate(gates[-count:]), frame.height, frame.width)
+            regions = self._view.regions(boxes[(box_sizes(boxes) > 0).all(axis=1)], image_size)
+            price = regions.share * _CLOSER**2
+            if not regions.is_whole and price <= 1:
+                return regions, _closer(settings, image_size), price
+        return None
 
     def run(
-        self, frame: Frame, regions: Regions, settings: TrackerSettings, observe: Observer | None = None
+        self,
+        frame: Frame,
+        regions: Regions,
+        found: Detections,
+        settings: TrackerSettings,
+        observe: Observer | None = None,
+        within: Callable[[FloatArray], npt.NDArray[np.bool_]] | None = None,
     ) -> dict[int, FloatArray]:
-        """Detect, match detections with live masklets, then with lost ones; the rest are born.
+        """Match detections with live masklets, then with lost ones; the rest are born.
 
         Args:
             frame: the one of the last :meth:`advance`.
-            regions: what of it is looked at; targets elsewhere are left as they are.
+            regions: what of it was looked at; targets elsewhere are left as they are.
+            found: detections in it, of :meth:`detect`.
             settings: thresholds and limits.
             observe: is told both sides of each association.
+            within: which boxes, float32 (N, 4), are spoken of at all; None: all that the regions show.
 
         Returns:
             By the ids of targets that are new or elsewhere than their masks: the box, float32 (4,), to prompt with.
         """
-        found = self._view.detect(settings.detector_confidence, settings.detector_image_size, regions)
-        found = found.select(~self._background.ignores(found.boxes))
         seen = self.seen(regions)
+        if within is not None:
+            found = found.select(within(found.boxes))
+            spoken_of = within(boxes_of(seen)).tolist()
+            seen = [target for target, is_spoken_of in zip(seen, spoken_of, strict=True) if is_spoken_of]
         live = [target for target in seen if target.is_live]
         lost = [target for target in seen if target.state is TrackState.LOST]
         # what lies still at a known place of clutter says nothing about a target that flies past
@@ -135,7 +184,7 @@ class DetectorPass:
     def seen(self, regions: Regions) -> list[Target]:
         """The targets that some regions show, by id."""
         targets = [self._targets[key] for key in sorted(self._targets)]
-        shown = regions.show(as_boxes([target.box for target in targets]))
+        shown = regions.show(boxes_of(targets))
         return [target for target, is_shown in zip(targets, shown.tolist(), strict=True) if is_shown]
 
     def _describe(
@@ -183,13 +232,24 @@ class DetectorPass:
     ) -> dict[int, FloatArray]:
         """Start targets at detections that nobody claims; returns their prompts."""
         prompts: dict[int, FloatArray] = {}
-        for index in self._targets.births(found, free, self._occlusions.unsettled, settings):
+        for index in self._targets.births(found, free, self._occlusions.unsettled, settings, self.most_births):
             target = Target.born(self._targets.next_id, found.boxes[index], appearance[index])
             self._targets.add(target)
             target.displacement.farthest = float(travelled[index])
             _accept(target, found, index, appearance)
             prompts[target.id] = found.boxes[index]
         return prompts
+
+
+@lru_cache(maxsize=4)
+def _closer(settings: TrackerSettings, image_size: int) -> TrackerSettings:
+    """Settings of a closer look, at which the frame would be of that size."""
+    return dataclasses.replace(
+        settings,
+        detector_image_size=min(image_size, 4096),
+        detector_confidence=_LESS_SURE * settings.detector_confidence,
+        birth_confidence=_LESS_SURE * settings.birth_confidence,
+    )
 
 
 def _accept(target: Target, found: Detections, index: int, appearance: FloatArray) -> None:
@@ -200,7 +260,7 @@ def _accept(target: Target, found: Detections, index: int, appearance: FloatArra
 
 def _masklet_side(targets: Sequence[Target]) -> Side:
     return Side(
-        as_boxes([target.box for target in targets]),
+        boxes_of(targets),
         np.stack([target.appearance for target in targets]),
         np.array([target.reach for target in targets], dtype=np.float32),
     )
@@ -208,12 +268,12 @@ def _masklet_side(targets: Sequence[Target]) -> Side:
 
 def _lie_on_any(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:
     """Which detections, float32 (N, 4), lie on a target that is seen, bool (N,)."""
-    return lie_on(detections, as_boxes([target.box for target in targets if target.mask_box is not None]), SAME_PLACE)
+    return lie_on(detections, boxes_of(target for target in targets if target.mask_box is not None), SAME_PLACE)
 
 
 def show_several(detections: FloatArray, targets: Sequence[Target]) -> npt.NDArray[np.bool_]:
     """Which detections, float32 (N, 4), are one box round two or more CONFIRMED targets that are seen, bool (N,)."""
-    seen = as_boxes([t.box for t in targets if t.state is TrackState.CONFIRMED and t.mask_box is not None])
+    seen = boxes_of(t for t in targets if t.state is TrackState.CONFIRMED and t.mask_box is not None)
     centers = box_centers(seen)
     inside = ((centers >= detections[:, None, :2]) & (centers <= detections[:, None, 2:])).all(axis=2)
     return np.asarray((inside.sum(axis=1) >= 2) & ~(pairwise_iou(detections, seen) >= SAME_PLACE).any(axis=1))

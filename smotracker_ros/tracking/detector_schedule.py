@@ -116,6 +116,17 @@ class DetectorSchedule:
         self.frames_seen += share
         return True
 
+    def spend_aside(self, price: float) -> bool:
+        """Whether the budget allows a closer look at that price in whole frames; if so, it is spent.
+
+        It is no part of a clip, and leaves enough for a whole frame.
+        """
+        if self._saved < price + 1.0:
+            return False
+        self._saved -= price
+        self.frames_seen += price
+        return True
+
     def take_back(self, share: float) -> None:
         """The look of this frame has failed: the next frame starts a clip in its place."""
         self._saved += share
@@ -144,4 +155,5 @@ def _is_uncertain(target: Target, settings: TrackerSettings) -> bool:
         # what is detected waits for movement or good masks, of which no detector tells
         return _is_unproven(target)
     lately = target.seconds_since_detection < settings.clip_seconds / 3
-    return target.misses == 0 and not lately and (target.mask is None or target.is_poorly_rated)
+    unseen = target.mask is None and not target.waits
+    return target.misses == 0 and not lately and (unseen or target.is_poorly_rated)

@@ -6,7 +6,7 @@ What is burnt into the picture stands still in the image instead, and seems to m
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -53,8 +53,9 @@ class Displacement:
     _image_start: FloatArray | None = None
     _place: FloatArray | None = None
     _since_measured: float = 0.0
-    # age in seconds, place in the current frame, variance of the camera's motion since then
-    _recent: deque[tuple[float, FloatArray, float]] = field(default_factory=deque)
+    # rows of age in seconds, place (x, y) in the current frame, variance of the camera's motion since then; the oldest
+    # first
+    _recent: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
 
     @property
     def drift(self) -> float:
@@ -67,38 +68,57 @@ class Displacement:
 
     def deviations_lately(self, size: float) -> float | None:
         """The distance of the last 0.8 s in standard deviations; None while it is seen for a shorter time."""
-        if self._place is None or not self._recent or self._recent[0][0] < _RECENT_SECONDS:
+        if self._place is None or not self._is_known_lately:
             return None
-        _, place, variance = self._recent[0]
-        return float(np.linalg.norm(self._place - place)) / _sigma(variance, size)
+        return float(np.linalg.norm(self._place - self._before)) / _sigma(float(self._recent[0, 3]), size)
 
     @property
     def lately(self) -> float:
         """The distance of the last 0.8 s in pixels; infinite while it is seen for a shorter time."""
-        if self._place is None or not self._recent or self._recent[0][0] < _RECENT_SECONDS:
+        if self._place is None or not self._is_known_lately:
             return float("inf")
-        return float(np.linalg.norm(self._place - self._recent[0][1]))
+        return float(np.linalg.norm(self._place - self._before))
+
+    @property
+    def _is_known_lately(self) -> bool:
+        return len(self._recent) > 0 and bool(self._recent[0, 0] >= _RECENT_SECONDS)
+
+    @property
+    def _before(self) -> FloatArray:
+        """Where it was at the beginning of the last 0.8 s, in the current frame, float32 (2,)."""
+        return self._recent[0, 1:3].astype(np.float32)
 
     def predict(self, shift: CameraShift, seconds: float) -> None:
         """Move on by one frame, with the background."""
+        Displacement.predict_all([self], shift, seconds)
+
+    @staticmethod
+    def predict_all(ways: Sequence[Displacement], shift: CameraShift, seconds: float) -> None:
+        """Move several on by one frame, all at once."""
         zoom = shift.zoom
-        self._variance = self._variance * zoom**2 + shift.error**2
-        self._since_measured += seconds
-        if self._place is not None:
-            moved = shift.move(self._place)[0]
-            self.camera_path += float(np.linalg.norm(moved - self._place))
-            self._place = moved
-        if self._start is not None:
-            self._start = shift.move(self._start)[0]
-        self.farthest *= zoom
-        places = shift.move([place for _, place, _ in self._recent])
-        self._recent = deque(
-            (age + seconds, place, variance * zoom**2 + shift.error**2)
-            for (age, _, variance), place in zip(self._recent, places, strict=True)
-        )
-        # of those that are old enough, the youngest is kept
-        while len(self._recent) > 1 and self._recent[1][0] >= _RECENT_SECONDS:
-            self._recent.popleft()
+        for way in ways:
+            way._variance = way._variance * zoom**2 + shift.error**2
+            way._since_measured += seconds
+            way.farthest *= zoom
+        known = [(way, way._start, way._place) for way in ways if way._start is not None and way._place is not None]
+        if not known:
+            return
+        before = np.array([place for _, _, place in known])
+        starts, places = shift.move([start for _, start, _ in known]), shift.move(before)
+        lengths = np.linalg.norm(places - before, axis=1).tolist()
+        recent = np.concatenate([way._recent for way, _, _ in known])
+        recent[:, 0] += seconds
+        recent[:, 1:3] = shift.move(recent[:, 1:3])
+        recent[:, 3] = recent[:, 3] * zoom**2 + shift.error**2
+        old = recent[:, 0] >= _RECENT_SECONDS
+        row = 0
+        for (way, _, _), start, place, length in zip(known, starts, places, lengths, strict=True):
+            way._start, way._place = start, place
+            way.camera_path += length
+            end = row + len(way._recent)
+            # of those that are old enough, the youngest is kept
+            way._recent = recent[row + max(int(np.count_nonzero(old[row:end])) - 1, 0) : end]
+            row = end
 
     def measure(self, center: FloatArray) -> None:
         """Take the centre of this frame's mask, (x, y) pixels."""
@@ -110,7 +130,7 @@ class Displacement:
         self._since_measured = 0.0
         self.farthest = max(self.farthest, float(np.linalg.norm(self._place - self._start)))
         self.image_reach = max(self.image_reach, float(np.linalg.norm(center - self._image_start)))
-        self._recent.append((0.0, self._place, 0.0))
+        self._recent = np.concatenate([self._recent, [[0.0, *self._place, 0.0]]])
 
 
 def _sigma(variance: float, size: float) -> float:

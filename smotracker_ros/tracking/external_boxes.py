@@ -26,7 +26,7 @@ from smotracker_ros.core.frames import Frame, UInt8Image
 from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_sizes, pairwise_iou
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import CameraShift
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.target import Target, boxes_of
 
 MOST_CUES = 128
 """Cues that may come between two frames, those that wait for theirs included; further ones are refused."""
@@ -233,8 +233,8 @@ class CueBook:
             self._moments.clear()
         while self._moments and self._moments[0].timestamp_ns < frame.timestamp_ns - span:
             self._moments.popleft()
-        grey = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), dtype=np.uint8) if span else None
-        boxes = as_boxes([target.box for target in targets.values()])
+        grey = frame.grey if span else None
+        boxes = boxes_of(targets.values())
         self._moments.append(_Moment(frame.timestamp_ns, grey, shift, list(targets), boxes))
 
     def _moment_of(self, cue: Cue, frame: Frame) -> _Moment | None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smotracker_ros.core.frames import UInt8Image
+from smotracker_ros.core.frames import UInt8Image, as_grey
 from smotracker_ros.core.geometry import FloatArray, as_boxes
 
 # Width in pixels at which pictures are compared, larger ones are reduced: strokes of text are still seen
@@ -63,7 +63,7 @@ class ImageFixed:
         """Look at the next frame.
 
         Args:
-            image: uint8 RGB (height, width, 3).
+            image: uint8 RGB (height, width, 3), or grey (height, width).
             shift: the camera's motion, (2, 3): maps pixels of the previous frame to those of this one.
             seconds: time since the previous frame.
         """
@@ -123,7 +123,7 @@ class ImageFixed:
             return False
         first, last = np.array([[left, top], [right, bottom]]) / self._scale
         part = self._image[int(first[1]) : int(np.ceil(last[1])), int(first[0]) : int(np.ceil(last[0]))]
-        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), fixed.shape[::-1], interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(as_grey(part), fixed.shape[::-1], interpolation=cv2.INTER_AREA)
         edges = np.hypot(*_gradient(grey))
         if edges[fixed & inside].sum() < _LEAST_SHARE * edges[inside].sum():
             return False
@@ -141,7 +141,7 @@ class ImageFixed:
     def _compare(self, image: UInt8Image, size: tuple[int, int], far: npt.NDArray[np.bool_]) -> None:
         """Add a frame's edges where the scene has moved on."""
         assert self._sum is not None
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey = as_grey(image)
         if grey.shape != size[::-1]:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         gradient = _gradient(grey)
@@ -149,11 +149,11 @@ class ImageFixed:
         edges = np.concatenate([gradient, _doubled(gradient)])
         kept = np.float32(np.exp(-(self._seconds - self._last) / _MEMORY_SECONDS))
         self._last = self._seconds
-        new = far.astype(np.float32)
+        new, everywhere = far.astype(np.float32), bool(far.all())
         self._since = np.where(far & (self._count == 0), np.float32(self._seconds), self._since)
         for total, value in ((self._square, (gradient**2).sum(axis=0)), (self._weight, 1.0), (self._sum, edges)):
             total *= kept
-            total += new * value
+            total += value if everywhere else new * value
         self._count += new
 
     def _judge(self) -> None:

@@ -22,10 +22,9 @@ from scipy.optimize import linear_sum_assignment
 
 from smotracker_ros.core.geometry import FloatArray, as_boxes, lie_on, pairwise_iou, pairwise_overlap
 from smotracker_ros.core.tracks import TrackState
-from smotracker_ros.masklets.propagator import Masklet
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.kinematics import StraightFlight
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.target import Target, boxes_of
 
 # The same place: an IoU of two masks, or the share of the smaller of two boxes that lies on the larger: most of both
 SAME_PLACE = 0.5
@@ -121,19 +120,16 @@ class Occlusions:
         for note in self._notes.values():
             note.flight.predict(shift, seconds)
 
-    def compare(self, targets: Mapping[int, Target], masklets: Mapping[int, Masklet], gliding: Collection[int]) -> None:
+    def compare(self, targets: Mapping[int, Target], seen: Mapping[int, FloatArray], gliding: Collection[int]) -> None:
         """Compare the masks of a frame, before the targets see them.
 
         Args:
             targets: by id, moved on to this frame.
-            masklets: this frame's, by id.
+            seen: tight boxes of this frame's masks that may be the targets' own, float32 (4,), by id.
             gliding: ids of the targets that have got their masks without SAM2.
         """
-        boxed = [(identity, targets[identity].mask_box) for identity in gliding]
-        for identity, masklet in masklets.items():
-            if masklet.box is not None and targets[identity].owns(masklet.box, masklet.predicted_iou):
-                boxed.append((identity, masklet.box))
-        masks = {identity: box for identity, box in boxed if box is not None}
+        glided = {identity: targets[identity].mask_box for identity in gliding}
+        masks = {identity: box for identity, box in glided.items() if box is not None} | dict(seen)
         claims = sorted(masks, key=lambda identity: _claim(targets[identity]))
         boxes = as_boxes([masks[identity] for identity in claims])
         same = pairwise_iou(boxes, boxes) > SAME_PLACE
@@ -287,8 +283,8 @@ class Occlusions:
         flights = [self._notes[target.id].flight for target in members]
         ids = {target.id for target in members}
         seen = [target for target in targets.values() if target.mask_box is not None]
-        masks = as_boxes([target.box for target in seen if target.id in ids])
-        others = as_boxes([target.box for target in seen if target.id not in ids])
+        masks = boxes_of(target for target in seen if target.id in ids)
+        others = boxes_of(target for target in seen if target.id not in ids)
         near = np.isfinite([flight.costs(detections) for flight in flights]).any(axis=0)
         found = detections[near & ~lie_on(detections, others, SAME_PLACE)]
         places = np.concatenate([found, masks[~lie_on(masks, found, SAME_PLACE)]])

@@ -12,11 +12,16 @@ from smotracker_ros.core.geometry import as_boxes, lie_on, pairwise_iou, pairwis
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections
+from smotracker_ros.tracking import kinematics
+from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.clutter import ClutterMap
+from smotracker_ros.tracking.displacement import Displacement
 from smotracker_ros.tracking.existence import ExistenceModel
 from smotracker_ros.tracking.occlusion import SAME_PLACE
-from smotracker_ros.tracking.target import LOST_SHARE, Target
+from smotracker_ros.tracking.target import LOST_SHARE, Target, boxes_of
 
+# The background's velocity in reports is averaged over about so many seconds
+_BACKGROUND_SECONDS = 0.1
 # A masklet out of sight this long, in seconds, is lost
 _UNSEEN_LIMIT = 0.7
 # A detection of this IoU with a target, or of which so much lies on one that is seen, starts none beside it
@@ -45,7 +50,12 @@ class Population(dict[int, Target]):
         return settings.max_live_tracks - len(self.live)
 
     def births(
-        self, found: Detections, free: npt.NDArray[np.int64], unsettled: Collection[int], settings: TrackerSettings
+        self,
+        found: Detections,
+        free: npt.NDArray[np.int64],
+        unsettled: Collection[int],
+        settings: TrackerSettings,
+        most: int = 0,
     ) -> list[int]:
         """Which detections start targets, as indices.
 
@@ -54,11 +64,12 @@ class Population(dict[int, Target]):
             free: indices of those that nobody claims.
             unsettled: ids of targets that lie over others, so that it is open who is who.
             settings: limits.
+            most: how many there is time for, the surest first; 0: as many as there are.
         """
         live = self.live
-        boxes = as_boxes([target.box for target in live])
-        seen = as_boxes([target.box for target in live if target.mask is not None])
-        occluded = as_boxes([target.box for target in live if target.id in unsettled])
+        boxes = boxes_of(live)
+        seen = boxes_of(target for target in live if target.mask is not None)
+        occluded = boxes_of(target for target in live if target.id in unsettled)
         chosen: list[int] = []
         for index in free[found.scores[free] >= settings.birth_confidence].tolist():
             box = found.boxes[index]
@@ -69,7 +80,7 @@ class Population(dict[int, Target]):
             if lie_on(box, occluded, SAME_PLACE)[0]:
                 continue  # one box round two targets, or one of them that its masklet has left
             chosen.append(index)
-        return chosen[: max(self.room(settings), 0)]
+        return chosen[: max(min(self.room(settings), most or len(chosen)), 0)]
 
     def add(self, target: Target) -> None:
         """Take in a target that has been born with the next id."""
@@ -99,7 +110,7 @@ class Population(dict[int, Target]):
                 if target.hits > 1:
                     clutter.add(target.box)
                 target.state = TrackState.REMOVED
-            if target.is_live and target.mask is None and settings.prompts != "first_frame":
+            if target.is_live and target.mask is None and not target.waits and settings.prompts != "first_frame":
                 x, y = target.motion.center
                 outside = not (0 <= x < frame.width and 0 <= y < frame.height)
                 if outside or target.seconds_unseen > _UNSEEN_LIMIT:
@@ -118,3 +129,50 @@ class Population(dict[int, Target]):
         for identity in removed:
             del self[identity]
         return removed
+
+
+def predict_all(targets: Collection[Target], shift: CameraShift, seconds: float, passed: float | None = None) -> None:
+    """Move targets on to the next frame, all at once, as the calls cost more than the numbers.
+
+    Args:
+        targets: live and lost ones.
+        shift: the camera's motion.
+        seconds: time step of motion.
+        passed: time since the previous frame, if that is longer: targets age by it. None: `seconds`.
+    """
+    if not targets:
+        return
+    passed = seconds if passed is None else passed
+    if seconds > 0:
+        centers = np.array([target.motion.center for target in targets])
+        background = (shift.move(centers) - centers) / np.float32(seconds)
+        velocities = np.array([target.background_velocity for target in targets])
+        gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
+        for target, velocity in zip(targets, velocities + gain * (background - velocities), strict=True):
+            target.background_velocity = velocity
+    zoom = shift.zoom
+    sizes = np.array([target.size for target in targets])
+    kinematics.predict_all(
+        [target.motion for target in targets],
+        shift,
+        seconds,
+        sizes.max(axis=1).astype(np.float64),
+        np.array([not target.is_live for target in targets]),
+    )
+    Displacement.predict_all([target.displacement for target in targets], shift, passed)
+    margins = np.array([target.margins for target in targets])
+    for target, size, margin in zip(targets, sizes * np.float32(zoom), margins * np.float32(zoom), strict=True):
+        target.size, target.margins = size, margin
+        target.record.predict(passed)
+        if target.first_place is not None:
+            target.first_place.predict(shift)
+        target.detected_side *= zoom
+        target.usual_side *= zoom
+        target.age += 1
+        target.frames_since_detection += 1
+        target.frames_since_seen += 1
+        target.seconds_unseen += passed
+        target.seconds_alive += passed
+        target.seconds_since_detection += passed
+        target.mask, target.mask_box = None, None
+        target.vouched = target.hinted = target.waits = False

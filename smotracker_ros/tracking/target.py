@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,6 @@ from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, box_ce
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Track, TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
-from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate, Displacement
 from smotracker_ros.tracking.existence import MOST_MISSED, TERMS, Belief, DetectionRecord, ExistenceModel
 from smotracker_ros.tracking.kinematics import TargetMotion
@@ -34,10 +33,6 @@ _SIZE_SECONDS = 1.1
 _DETECTED_SIZE_GAIN = 0.1
 # A mask wider than so many times the last detection's box has leaked into the background
 _LARGEST_GROWTH = 1.6
-# A centre farther from its prediction than so many sizes is not speed but a jump of the mask
-_LARGEST_ERROR = 0.6
-# The background's velocity in reports is averaged over about so many seconds
-_BACKGROUND_SECONDS = 0.1
 # Whether a target lies on what is fixed in the image is averaged over about so many seconds
 _FIXED_SECONDS = 0.5
 # Who has moved by fewer pixels within 0.8 s stands still
@@ -57,10 +52,8 @@ _KNOWN_MASKS = 5
 # A mask is rated poorly below this, unless the target's masks are always rated so
 _POOR_QUALITY = 0.4
 _POOR_SHARE = 0.8
-# A position may be off by this many sizes per second out of sight, on top of the prediction
-_REACH_PER_SECOND = 1.5
-# ... and by so many standard deviations of the camera's motion since then
-_SIGMAS = 3.0
+# A target out of sight is looked for within so many standard deviations of its predicted place, at no cost
+_SIGMAS = 2.0
 
 
 def size_gain(seconds: float) -> float:
@@ -104,6 +97,9 @@ class Target:
         record: what detector passes have said of it.
         probability: of it being a target that is there; at least `confirm_probability` while an external box vouches.
         vouched: whether an external box says on this frame that it is a target.
+        waits: whether SAM2 should have looked at it on this frame, and there was no time.
+        hinted: whether it lies in a gate on this frame (:mod:`smotracker_ros.tracking.gates`).
+        friendly: name of the friendly target that it is; empty: not known to be one.
     """
 
     id: int
@@ -137,8 +133,9 @@ class Target:
     record: DetectionRecord = field(default_factory=DetectionRecord)
     probability: float = 0.0
     vouched: bool = False
-    # of the camera's motion since it was seen, pixels
-    _camera_variance: float = 0.0
+    waits: bool = False
+    hinted: bool = False
+    friendly: str = ""
     _belief: Belief = field(default_factory=Belief)
 
     @staticmethod
@@ -147,7 +144,7 @@ class Target:
         center = box_centers(box)[0]
         return Target(
             id=identity,
-            motion=TargetMotion(center, np.zeros(2, dtype=np.float32)),
+            motion=TargetMotion.born(center, float(box_sizes(box)[0].max())),
             size=box_sizes(box)[0],
             margins=np.zeros(4, dtype=np.float32),
             appearance=appearance,
@@ -169,8 +166,7 @@ class Target:
     @property
     def reach(self) -> float:
         """How far the target may be from its predicted centre, in pixels; 0 while it is seen."""
-        flown = _REACH_PER_SECOND * self.seconds_unseen * max(self.longer_side, 8.0)
-        return flown + _SIGMAS * float(np.sqrt(self._camera_variance))
+        return _SIGMAS * self.motion.deviation(self.longer_side) if self.seconds_unseen > 0 else 0.0
 
     @property
     def is_live(self) -> bool:
@@ -192,42 +188,6 @@ class Target:
         """Class with the most votes; the lower number at a tie."""
         return min(self.votes, key=lambda key: (-self.votes[key], key)) if self.votes else 0
 
-    def predict(self, shift: CameraShift, seconds: float, passed: float | None = None) -> None:
-        """Move on to the next frame.
-
-        Args:
-            shift: the camera's motion.
-            seconds: time step of motion.
-            passed: time since the previous frame, if that is longer: the target ages by it. None: `seconds`.
-        """
-        passed = seconds if passed is None else passed
-        if not self.is_live:
-            # nobody flies straight for seconds: the expectation slows down while the reach grows
-            self.motion.velocity = (self.motion.velocity * np.exp(-1.5 * seconds)).astype(np.float32)
-        if seconds > 0:
-            background = (shift.move(self.motion.center)[0] - self.motion.center) / np.float32(seconds)
-            gain = np.float32(1 - np.exp(-seconds / _BACKGROUND_SECONDS))
-            self.background_velocity = self.background_velocity + gain * (background - self.background_velocity)
-        self.motion.predict(shift, seconds)
-        zoom = shift.zoom
-        self._camera_variance = self._camera_variance * zoom**2 + shift.error**2
-        self.displacement.predict(shift, passed)
-        self.record.predict(passed)
-        if self.first_place is not None:
-            self.first_place.predict(shift)
-        self.size = (self.size * zoom).astype(np.float32)
-        self.margins = (self.margins * zoom).astype(np.float32)
-        self.detected_side *= zoom
-        self.usual_side *= zoom
-        self.age += 1
-        self.frames_since_detection += 1
-        self.frames_since_seen += 1
-        self.seconds_unseen += passed
-        self.seconds_alive += passed
-        self.seconds_since_detection += passed
-        self.mask, self.mask_box = None, None
-        self.vouched = False
-
     def wait_inside(self, width: int, height: int) -> None:
         """Expect a LOST target that has left an image of that size where it left: there it may come back."""
         if self.state is TrackState.LOST:
@@ -236,7 +196,7 @@ class Target:
     def agrees(self, mask_box: FloatArray) -> float:
         """Agreement of a mask's box with the expected motion in [0, 1]; 0 is a jump that no target makes."""
         distance = float(np.linalg.norm(box_centers(mask_box)[0] - self.motion.center))
-        limit = max(1.5 * self.longer_side, 10.0) + self.reach
+        limit = self.motion.model.gate * self.motion.deviation(self.longer_side)
         too_large = float(box_sizes(mask_box)[0].max()) > _LARGEST_GROWTH * max(self.detected_side, 4.0)
         return 0.0 if too_large else max(0.0, 1.0 - distance / limit)
 
@@ -258,13 +218,16 @@ class Target:
         self.mean_quality += gain * (quality - self.mean_quality)
         box = with_margins(as_boxes(mask_box)[0], self.margins)
         elapsed = max(self.seconds_unseen, seconds) if seconds > 0 else 0.0
-        self.motion.measure(box_centers(box)[0], elapsed, _LARGEST_ERROR * max(self.longer_side, 8.0))
+        if elapsed > 0:
+            self.motion.measure(box_centers(box)[0], self.longer_side, elapsed)
+        else:
+            self.motion.center = box_centers(box)[0]
         self.displacement.measure(box_centers(as_boxes(mask_box))[0])
         gain = size_gain(elapsed)
         self.size = ((1 - gain) * self.size + gain * box_sizes(box)[0]).astype(np.float32)
         self.usual_side += (1 - float(np.exp(-elapsed / _USUAL_SECONDS))) * (self.longer_side - self.usual_side)
         self.frames_since_seen = 0
-        self.seconds_unseen = self._camera_variance = 0.0
+        self.seconds_unseen = 0.0
 
     def lie(self, on_fixed: bool, seconds: float) -> None:
         """Note whether a mask lies on what is fixed in the image, so many seconds after the one before."""
@@ -278,10 +241,12 @@ class Target:
             box: float32 (4,), xyxy pixels.
             velocity: pixels per second relative to the background, float32 (2,); None: as it was.
         """
-        self.motion.center = box_centers(box)[0]
-        if velocity is not None:
-            self.motion.velocity = velocity.astype(np.float32)
         self.size = box_sizes(box)[0]
+        if velocity is None and self.mask is None:
+            # it has flown on unseen
+            self.motion.measure(box_centers(box)[0], self.longer_side, self.seconds_unseen)
+        else:
+            self.motion.place(box_centers(box)[0], self.longer_side, velocity)
         self.margins = np.zeros(4, dtype=np.float32)
         self.mask, self.mask_box = None, None
 
@@ -374,11 +339,11 @@ class Target:
         if self.state is not TrackState.TENTATIVE:
             return False
         worth = self.probability / max(settings.confirm_probability, 1e-6)
-        return self.seconds_alive >= np.clip(_LONGEST_WAIT * worth, _SHORTEST_WAIT, _LONGEST_WAIT)
+        return self.seconds_alive >= min(max(_LONGEST_WAIT * worth, _SHORTEST_WAIT), _LONGEST_WAIT)
 
     def missed(self) -> None:
         """A detector pass found nothing here."""
-        if not self.vouched:
+        if not (self.vouched or self.hinted):
             self.misses += 1
             self.record.miss()
 
@@ -394,7 +359,7 @@ class Target:
 
     def report(self, names: Mapping[int, str], settings: TrackerSettings) -> Track:
         """The target as users see it."""
-        confidence = float(np.clip(self.score, 0.0, 1.0))
+        confidence = min(max(self.score, 0.0), 1.0)
         box = self.mask_box if settings.box_convention == "mask" and self.mask_box is not None else self.box
         return Track(
             id=self.id,
@@ -409,4 +374,13 @@ class Target:
             frames_since_detection=self.frames_since_detection,
             frames_since_seen=self.frames_since_seen,
             probability=self.probability,
+            friendly=self.friendly,
         )
+
+
+def boxes_of(targets: Iterable[Target]) -> FloatArray:
+    """Boxes of several targets, float32 (N, 4); see :attr:`Target.box`."""
+    chosen = list(targets)
+    centers = np.array([target.motion.center for target in chosen], dtype=np.float32).reshape(-1, 2)
+    half = np.array([target.size for target in chosen], dtype=np.float32).reshape(-1, 2) / 2
+    return np.concatenate([centers - half, centers + half], axis=1)

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from smotracker_ros.core.frames import UInt8Image
-from smotracker_ros.core.geometry import FloatArray, MaskPatch, as_boxes, pairwise_overlap
+from smotracker_ros.core.geometry import FloatArray, MaskPatch, pairwise_overlap
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
-from smotracker_ros.tracking.target import Target
+from smotracker_ros.tracking.looks import LookQueue
+from smotracker_ros.tracking.target import Target, boxes_of
 
 # A picture reaches so many pixels over the tight box
 _RIM = 4
@@ -71,8 +72,12 @@ class Gliding:
         looks: Callable[[float], bool],
         settings: TrackerSettings,
         disturbed: Collection[int],
+        queue: LookQueue,
     ) -> set[int]:
         """Move the masks of lonely targets to this frame. Call it after their prediction, before propagation.
+
+        Where there is not time for all that SAM2 should look at, the masks of others are moved, too; whose picture is
+        not found then waits unseen (:attr:`Target.waits`).
 
         Args:
             targets: by id.
@@ -82,13 +87,14 @@ class Gliding:
             settings: seconds within which a calm target is looked at (`masklet_seconds`); doubtful ones are sooner,
                 those that wait to be confirmed once per clip.
             disturbed: ids of targets that may not glide.
+            queue: chooses at whom SAM2 looks.
 
         Returns:
             Ids of the targets that have been moved.
         """
         live = [target for target in targets.values() if target.is_live]
         self._pictures = {key: picture for key, picture in self._pictures.items() if key in targets}
-        boxes = as_boxes([target.box for target in live])
+        boxes = boxes_of(live)
         rims = np.array([[target.longer_side * _LONELY_SIZES / 2] for target in live], dtype=np.float32).reshape(-1, 1)
         tight = boxes - np.array([target.margins for target in live], dtype=np.float32).reshape(-1, 4)
         grown = np.hstack([tight[:, :2] - rims, tight[:, 2:] + rims])
@@ -97,12 +103,28 @@ class Gliding:
         near = (pairwise_overlap(grown, grown) > 0) & (~rests | (pairwise_overlap(boxes, boxes) > 0))
         lonely = (near | np.eye(len(live), dtype=np.bool_)).sum(axis=1) <= 1
         carried = set()
+        missed = set()
+        wanting: list[Target] = []
         for target, alone, resting in zip(live, lonely.tolist(), rests.tolist(), strict=True):
             due = looks(settings.clip_seconds if resting else _interval(target, settings.masklet_seconds))
             undisturbed = target.id not in disturbed and (alone or resting)
             may_glide = not due and undisturbed and target.frames_since_seen == 1
+            if not may_glide:
+                wanting.append(target)
+            elif self._move(target, image, seconds):
+                carried.add(target.id)
+            else:
+                missed.add(target.id)
+                wanting.append(target)
+        chosen = queue.choose(wanting, disturbed)
+        for target in wanting:
+            if target.id in chosen:
+                continue
+            may_glide = target.id not in missed and target.id not in disturbed and target.frames_since_seen == 1
             if may_glide and self._move(target, image, seconds):
                 carried.add(target.id)
+            else:
+                target.waits = True
         return carried
 
     def remember(self, target: Target, image: UInt8Image) -> None:

@@ -10,22 +10,24 @@ from smotracker_ros.core.geometry import FloatArray, as_boxes, box_centers, box_
 from smotracker_ros.core.global_state import denormals_flushed
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Tracks, TrackState
-from smotracker_ros.detection import Detector, PromptedDetector
+from smotracker_ros.detection import Detections, Detector, PromptedDetector
 from smotracker_ros.detection.regions import Regions
 from smotracker_ros.masklets.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
 from smotracker_ros.tracking.background import Background
 from smotracker_ros.tracking.box_offset import box_margins
-from smotracker_ros.tracking.costs import Side
-from smotracker_ros.tracking.detector_pass import DetectorPass
+from smotracker_ros.tracking.camera_motion import CameraShift
+from smotracker_ros.tracking.detector_pass import DetectorPass, Observer
 from smotracker_ros.tracking.detector_schedule import DetectorSchedule
 from smotracker_ros.tracking.displacement import BackgroundTemplate
 from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
+from smotracker_ros.tracking.gates import GateBook, Hint
+from smotracker_ros.tracking.looks import LookQueue
 from smotracker_ros.tracking.occlusion import Occlusions
-from smotracker_ros.tracking.population import Population
-from smotracker_ros.tracking.target import LOST_SHARE, Target
+from smotracker_ros.tracking.population import Population, predict_all
+from smotracker_ros.tracking.target import LOST_SHARE, Target, boxes_of
 from smotracker_ros.tracking.template import Gliding
 
 # Longest time step of motion in seconds; after a longer gap velocities mean nothing
@@ -42,9 +44,11 @@ class SmoTracker:
         existence: how probable targets are; None: by the weights that the settings name.
 
     Attributes:
-        observe: is told both sides of each association, masklets and detections, and whether the masklets are LOST;
-            None: nobody is.
+        observe: is told of each association; None: nobody is.
         observe_targets: is told all targets at the end of each frame; None: nobody is.
+        camera_shift: the camera's motion from the frame before the last to the last; None: there was no frame.
+        detections: what the detector found on the last frame, besides what the user ignores; None: it did not look.
+        looks: who is looked at by SAM2 where there is not time for all.
         lost_share: below this share of `confirm_probability` CONFIRMED targets are LOST; no setting, but
             less while samples are collected.
     """
@@ -68,8 +72,13 @@ class SmoTracker:
         self._pass = DetectorPass(detector, propagator, self._background, self._targets, self._occlusions)
         self.cues = CueBook()
         self._open_cues: list[Cue] = []
-        self.observe: Callable[[Side, Side, bool], None] | None = None
+        self.gates = GateBook()
+        self.looks = LookQueue()
+        self._hints: list[Hint] = []
+        self.observe: Observer | None = None
         self.observe_targets: Callable[[Collection[Target]], None] | None = None
+        self.camera_shift: CameraShift | None = None
+        self.detections: Detections | None = None
         self.lost_share = LOST_SHARE
         self._last_timestamp: int | None = None
         self._schedule = DetectorSchedule()
@@ -98,7 +107,8 @@ class SmoTracker:
     def models(self) -> dict[str, str]:
         """Names and checksums of the models used."""
         network = self._propagator.network
-        return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}"}
+        runtime = "" if network.runtime == "torch" else f" {network.runtime}"
+        return {"detector": self._detector.name, "masklets": f"{network.name} sha256:{network.checksum}{runtime}"}
 
     @property
     def detector_passes(self) -> int:
@@ -112,8 +122,8 @@ class SmoTracker:
 
     @property
     def device(self) -> str:
-        """The torch device that SAM2 runs on."""
-        return str(self._propagator.network.device)
+        """Where SAM2 runs: cpu, cuda:0."""
+        return self._propagator.network.device
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -143,13 +153,21 @@ class SmoTracker:
         self._background.reset()
         self._pass.reset()
         self._gliding.reset()
+        self.looks.reset()
         self._occlusions.reset()
         self._mask_choice.reset()
         self.cues.reset()
+        self.gates.reset()
         self._last_timestamp = None
         self._schedule.reset()
 
-    def update(self, frame: Frame, cues: Sequence[Cue] = ()) -> Tracks:
+    def update(
+        self,
+        frame: Frame,
+        cues: Sequence[Cue] = (),
+        hints: Sequence[Hint] = (),
+        known_shift: CameraShift | None = None,
+    ) -> Tracks:
         """Track one frame and return all its live and lost tracks; no later frame is needed.
 
         What goes wrong inside, such as a forward pass that runs out of memory, is raised, and the next frame works: the
@@ -159,11 +177,13 @@ class SmoTracker:
             frame: the next frame of the stream. A timestamp that goes back counts as a time step of zero.
             cues: boxes from elsewhere that have come since the last frame
                 (:mod:`smotracker_ros.tracking.external_boxes`).
+            hints: where to look closer, which have come since the last frame (:mod:`smotracker_ros.tracking.gates`).
+            known_shift: the camera's motion since the last frame by its poses, for where the picture shows none.
         """
-        before, self._open_cues = self._targets.next_id, list(cues)
+        before, self._open_cues, self._hints = self._targets.next_id, list(cues), list(hints)
         try:
             with denormals_flushed():
-                return self._track(frame)
+                return self._track(frame, known_shift)
         except BaseException:
             self._give_up(frame, before)
             raise
@@ -182,23 +202,27 @@ class SmoTracker:
                 target.state = TrackState.REMOVED
         self._bury()
         self.cues.postpone(self._open_cues, frame)
+        self.gates.postpone(self._hints)
 
-    def _track(self, frame: Frame) -> Tracks:
+    def _track(self, frame: Frame, known_shift: CameraShift | None) -> Tracks:
         passed = 0.0
         if self._last_timestamp is not None:
             passed = max(frame.timestamp_ns - self._last_timestamp, 0) / 1e9
         if passed > max(self._settings.lost_seconds, _LONGEST_STEP):
             self.reset()  # whatever is there now, nobody knows it to be what was there then
         seconds = min(passed, _LONGEST_STEP)
-        shift = self._background.advance(frame, passed)
+        self.camera_shift = shift = self._background.advance(frame, passed, known_shift)
+        self.detections = None
         self._pass.advance(frame, shift)
         # from here on the targets are on this frame, even if it fails
         self._last_timestamp = frame.timestamp_ns
         self._schedule.advance(seconds, self._settings)
         self.frames += 1
         self._occlusions.predict(shift, seconds)
+        self.looks.advance(self._targets, passed)
+        self._pass.most_births = self.looks.most
+        predict_all(self._targets.values(), shift, seconds, passed)
         for target in self._targets.values():
-            target.predict(shift, seconds, passed)
             target.wait_inside(frame.width, frame.height)
         try:
             self._propagate(frame, seconds)
@@ -207,6 +231,9 @@ class SmoTracker:
         self._occlusions.update(self._targets, self._propagator.time, seconds)
         self._follow_cues(frame)
         self.cues.protect(self._targets, passed)
+        self.gates.advance(frame, self._targets, self._hints, passed)
+        self._hints = []
+        self.gates.spare(self._targets)
         regions = self._regions(frame)
         if regions is not None:
             try:
@@ -214,11 +241,12 @@ class SmoTracker:
             except BaseException:
                 self._schedule.take_back(regions.share)
                 raise
+        self._look_closer(frame)
         self._targets.retire(frame, self._settings, self._existence, self._pass.clutter, self.lost_share)
         if self.observe_targets is not None:
             self.observe_targets(self._targets.values())
         self._bury()
-        self._background.exclude([target.box for target in self._targets.live])
+        self._background.exclude(boxes_of(self._targets.live))
         names = self._detector.class_names
         items = tuple(self._targets[key].report(names, self._settings) for key in sorted(self._targets))
         return Tracks(
@@ -232,12 +260,17 @@ class SmoTracker:
 
     def _propagate(self, frame: Frame, seconds: float) -> None:
         interval = self._settings.masklet_seconds
-        gliding: set[int] = set()
-        if interval and not self._schedule.ends(self._settings):
-            gliding = self._gliding.carry(
-                self._targets, frame.image, seconds, self._schedule.looks, self._settings, self._occlusions.unsettled
-            )
-        live = [target for target in self._targets.live if target.id not in gliding]
+        every = not interval or self._schedule.ends(self._settings)
+        gliding = self._gliding.carry(
+            self._targets,
+            frame.image,
+            seconds,
+            (lambda _: True) if every else self._schedule.looks,
+            self._settings,
+            self._occlusions.unsettled,
+            self.looks,
+        )
+        live = [target for target in self._targets.live if target.id not in gliding and not target.waits]
         chooses = self._settings.mask_choice == "motion_aware"
         masklets = self._propagator.step(
             frame,
@@ -247,16 +280,21 @@ class SmoTracker:
             frozen=self._occlusions.unsettled,
             choose=self._mask_choice.choose if chooses else None,
         )
+        boxes = {identity: masklet.box for identity, masklet in masklets.items() if masklet.box is not None}
         if self._first_frame_only:
             self._occlusions.reset()
         else:
-            self._occlusions.compare(self._targets, masklets, gliding)
+            boxes = {
+                key: box for key, box in boxes.items() if self._targets[key].owns(box, masklets[key].predicted_iou)
+            }
+            self._occlusions.compare(self._targets, boxes, gliding)
+        slipped = self._occlusions.slipped
         for target in live:
-            if target.id in self._occlusions.slipped:
+            if target.id in slipped:
                 self._propagator.rewind(target.id, self._propagator.time)
                 continue
-            self._look(target, masklets[target.id], seconds, ungated=self._first_frame_only)
-            if interval:
+            self._look(target, masklets[target.id], seconds, target.id in boxes)
+            if interval or self.looks.most:
                 self._gliding.remember(target, frame.image)
 
     @property
@@ -269,12 +307,12 @@ class SmoTracker:
         chosen = self._mask_choice.agreement(identity, box)
         return chosen if self._first_frame_only else min(chosen, self._targets[identity].agrees(box))
 
-    def _look(self, target: Target, masklet: Masklet, seconds: float, ungated: bool = False) -> None:
+    def _look(self, target: Target, masklet: Masklet, seconds: float, is_own: bool = True) -> None:
         target.quality = masklet.predicted_iou
         if masklet.box is None:
             return
         target.lie(bool(self._background.burnt_in(masklet.box)[0]), seconds)
-        if ungated or target.owns(masklet.box, masklet.predicted_iou):
+        if is_own:
             target.see(masklet.mask, masklet.box, masklet.predicted_iou, seconds)
 
     def _follow_cues(self, frame: Frame) -> None:
@@ -302,7 +340,7 @@ class SmoTracker:
                 target.restart(item.box)
                 prompts[target.id] = item.box
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
-            self._look(self._targets[identity], masklet, 0.0, ungated=True)
+            self._look(self._targets[identity], masklet, 0.0)
             self.cues.answer(self._targets[identity])
         self._open_cues = []
 
@@ -320,12 +358,32 @@ class SmoTracker:
             regions = self._pass.regions(doubtful, self._settings)
         return regions if self._schedule.spend(regions.share) else None
 
+    def _look_closer(self, frame: Frame) -> None:
+        """Let the detector look closer where hints say that something is."""
+        gates = self.gates.wanted(self._targets)
+        if not gates or self._first_frame_only:
+            return
+        look = self._pass.closer(frame, [gate.places() for gate in gates], self._settings)
+        if look is None:
+            return
+        regions, settings, price = look
+        if self._schedule.spend_aside(price):
+            self.gates.looked()
+            found = self._pass.detect(regions, settings)
+            self.detections = found if self.detections is None else Detections.joined([self.detections, found])
+            self._prompt(frame, self._pass.run(frame, regions, found, settings, self.observe, self.gates.hold))
+
     def _confront(self, frame: Frame, regions: Regions) -> None:
         """Run the detector, and put masklets where it says."""
-        prompts = self._pass.run(frame, regions, self._settings, self.observe)
+        self.detections = self._pass.detect(regions, self._settings)
+        self._prompt(frame, self._pass.run(frame, regions, self.detections, self._settings, self.observe))
+        self._occlusions.merge(self._targets, [target.id for target in self._pass.seen(regions)])
+
+    def _prompt(self, frame: Frame, prompts: Mapping[int, FloatArray]) -> None:
+        """Put masklets where a detector pass says."""
         for identity, masklet in (self._propagator.prompt(frame, prompts) if prompts else {}).items():
             target = self._targets[identity]
-            self._look(target, masklet, 0.0, ungated=True)
+            self._look(target, masklet, 0.0)
             if target.mask_box is not None:
                 target.margins = box_margins(prompts[identity], target.mask_box)
                 if target.age == 0 and target.displacement.farthest == 0:
@@ -334,7 +392,6 @@ class SmoTracker:
                 target.size = box_sizes(prompts[identity])[0]
             elif target.hits <= 1:
                 target.state = TrackState.REMOVED  # SAM2 sees nothing in the box: no masklet to follow
-        self._occlusions.merge(self._targets, [target.id for target in self._pass.seen(regions)])
 
     def _bury(self) -> None:
         """Forget targets that are REMOVED."""

@@ -1,7 +1,7 @@
 """Labelled real clips: one folder per sequence with `video.mp4`, `seqinfo.ini` and `gt/gt.txt`.
 
 Labels are MOTChallenge rows `frame,id,x,y,w,h,flag,class,visibility`, frame 1-based, x and y as `coordBase` in
-`seqinfo.ini` says (0 for our own data).
+`seqinfo.ini` says (0 for our own data). Its `modality` says which camera it was: `infrared` or `visible`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from smotracker_ros.io.sources import SourceError, open_source
 
 # A box lies on the label whose centre is nearer than so many of its longer sides
 _ON_LABEL = 0.5
+_THERMAL_HEIGHT = 300
 CLASS_NAMES = {1: "drone", 2: "bird", 3: "airplane", 4: "helicopter"}
 
 
@@ -54,6 +55,8 @@ class Clip:
         length: number of frames.
         cuts: 0-based indices of the first frames of new shots, where ids restart.
         labels: one entry per frame, ignored boxes left out.
+        is_infrared: whether a thermal camera saw it: `modality` in `seqinfo.ini`, infrared or visible. Where it is not
+            stated, frames of up to 300 rows are taken for a thermal camera's.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Clip:
     length: int
     cuts: tuple[int, ...]
     labels: tuple[Labels, ...]
+    is_infrared: bool
 
     def images(self, step: int = 1, start: int = 0) -> Iterator[tuple[int, UInt8Image]]:
         """Decode the video: (0-based index, uint8 RGB (height, width, 3)) of every `step`-th frame from `start` on.
@@ -79,11 +83,6 @@ class Clip:
                 return
             if frame.index >= start and (frame.index - start) % step == 0:
                 yield frame.index, frame.image
-
-    @property
-    def is_infrared(self) -> bool:
-        """Whether the frames are as small as a thermal camera's."""
-        return self.size[0] <= 300
 
     def shot_of(self, frame: int) -> int:
         """Number of the shot that the 0-based frame lies in."""
@@ -106,6 +105,9 @@ def read_clip(directory: Path, labels_name: str = "gt.txt") -> Clip:
         rows = read_rows(path, 8)
         length, base = int(info["seqLength"]), float(info.get("coordBase", "1"))
         size = (int(info["imHeight"]), int(info["imWidth"]))
+        modality = info.get("modality", "infrared" if size[0] <= _THERMAL_HEIGHT else "visible")
+        if modality not in ("infrared", "visible"):
+            raise ValueError(f"modality is {modality!r}; write infrared or visible, or leave it out")
     except MotTextError as error:
         raise ClipError(str(error)) from error
     except (ValueError, KeyError) as error:
@@ -124,6 +126,7 @@ def read_clip(directory: Path, labels_name: str = "gt.txt") -> Clip:
         length=length,
         cuts=cuts,
         labels=tuple(labels),
+        is_infrared=modality == "infrared",
     )
 
 

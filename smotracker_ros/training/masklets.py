@@ -2,7 +2,7 @@
 
 Sequences of windows are run as the propagator runs them: the first is prompted with a loose box, the others are
 conditioned on memories that come more and more from the network's own masks, because memories of perfect masks teach
-nothing about drift. The parts of the network are those of :class:`smotracker_ros.masklets.model.MaskletNetwork`.
+nothing about drift. The parts of the network are those of :class:`smotracker_ros.masklets.model.Sam2Steps`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from smotracker_ros.core.global_state import denormals_flushed, threads
 from smotracker_ros.masklets.checkpoints import NANO_CONFIG, instantiate_config, read_checkpoint
-from smotracker_ros.masklets.model import Decoded, ImageFeatures, MaskletNetwork, Memories
+from smotracker_ros.masklets.model import DecodedTensors, ImageFeatures, MemoryTensors, Sam2Steps
 from smotracker_ros.training.masklet_samples import SequenceStream
 from smotracker_ros.training.track_crops import write_track_crops
 
@@ -68,19 +68,19 @@ class MaskletTraining:
 
 @dataclass
 class _Bank:
-    """Memories of a batch during one training sequence, oldest first."""
+    """MemoryTensors of a batch during one training sequence, oldest first."""
 
     prompted: list[tuple[int, Tensor, Tensor]]
     recent: list[tuple[int, Tensor, Tensor]]
 
-    def memories(self, now: int, network: MaskletNetwork) -> Memories:
+    def memories(self, now: int, network: Sam2Steps) -> MemoryTensors:
         model = network.model
         recent = self.recent[-(model.num_maskmem - 1) :]
         pointed = self.prompted + self.recent[-(model.max_obj_ptrs_in_encoder - 1) :]
         batch = self.prompted[0][1].shape[0]
         ages = torch.tensor([[float(now - t)] for t, _, _ in pointed]).expand(-1, batch)
         slots = torch.arange(len(recent), 0, -1).view(-1, 1).expand(-1, batch)
-        return Memories(
+        return MemoryTensors(
             prompted=tuple(memory for _, memory, _ in self.prompted),
             recent=tuple(memory for _, memory, _ in recent),
             recent_slots=slots,
@@ -89,7 +89,7 @@ class _Bank:
         )
 
 
-def mask_losses(decoded: Decoded, truth: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def mask_losses(decoded: DecodedTensors, truth: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of one frame of a batch, and the masks' true IoU.
 
     Focal and Dice loss on visible targets, absolute error of the predicted IoU, binary cross-entropy of visibility.
@@ -131,7 +131,7 @@ def _label_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def run_sequence(
-    network: MaskletNetwork, batch: dict[str, Tensor], teacher: float, generator: torch.Generator
+    network: Sam2Steps, batch: dict[str, Tensor], teacher: float, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """Forward pass of a batch of sequences.
 
@@ -238,7 +238,7 @@ def _optimize(output: Path, training: MaskletTraining, start: Path | None, minut
         model.load_state_dict({k: v.float() for k, v in read_checkpoint(start)["model"].items()})
     model.train()
     model.pred_obj_scores = False
-    network = MaskletNetwork(model, "sam2-nano", "training", dense_box_prompt=True)
+    network = Sam2Steps(model, "sam2-nano", "training", dense_box_prompt=True)
     parameters = dict(model.named_parameters())
     average = {key: value.detach().clone() for key, value in parameters.items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))

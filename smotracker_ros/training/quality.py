@@ -30,7 +30,7 @@ from smotracker_ros.core.geometry import (
 from smotracker_ros.detection import Detector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.masklets.memory import MOTION_AWARE
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.network import MaskletNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.masklets.windows import WINDOW_FACTOR
 from smotracker_ros.tracking.camera_motion import CameraMotion
@@ -56,7 +56,7 @@ def detector_quality(
         image_size: longer side at which the network sees a frame; 0: the detector's choice.
 
     Returns:
-        `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible`,
+        `map50` (average precision at IoU 0.5), `map50_infrared`, `map50_visible` (nan without clips of that modality),
         `recall_0.1`, `recall_0.5`, `recall_1`, `recall_3`: share of labels found at the confidence that gives so many
         false boxes per frame, where found is what has a box whose centre lies within half the label's longer side of
         the label's centre: how loose labels are makes no difference; `recall_iou_1`: the same with an IoU of 0.5, at
@@ -71,7 +71,7 @@ def detector_quality(
     scores, on_target = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
     number = 0
     for clip in progress(clips, description="detector"):
-        images, truths, results = rows["infrared" if clip.name.startswith(("IR", "CIR")) else "visible"]
+        images, truths, results = rows["infrared" if clip.is_infrared else "visible"]
         view, camera = DetectorView(detector), CameraMotion()
         for index, image in clip.images():
             view.push(Frame(image, round(index / clip.fps * 1e9), index), camera.update(image, 1 / clip.fps).matrix)
@@ -164,7 +164,9 @@ def _calibration(scores: FloatArray, on_target: npt.NDArray[np.bool_]) -> dict[s
 
 
 def _average_precision(images: list[Any], truths: list[Any], results: list[Any]) -> float:
-    if not images or not results:
+    if not images:
+        return float("nan")
+    if not results:
         return 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on the console
         truth = COCO()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smotracker_ros.io.pending import pending_path
 from smotracker_ros.io.sinks import VideoWriter
+from smotracker_ros.training.compositing import SceneFrame
 from smotracker_ros.training.scenes import SceneSettings, render_scene
 
 IGNORED_VISIBILITY = 0.15
@@ -38,30 +39,41 @@ def write_scene(
             with (temporary / "gt" / "gt.txt").open("w", encoding="ascii", newline="\n") as truth:
                 for number, frame in enumerate(render_scene(settings, seed), start=1):
                     video.write(frame.image)
-                    rows = zip(frame.ids, frame.boxes, frame.class_ids, frame.visibility, strict=True)
-                    for target_id, (x1, y1, x2, y2), class_id, visibility in rows:
-                        truth.write(
-                            f"{number},{target_id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},"
-                            f"{int(visibility >= IGNORED_VISIBILITY)},{class_id},{visibility:.3f}\n"
-                        )
+                    truth.write(truth_rows(number, frame))
                     if on_frame is not None:
                         on_frame()
         finally:
             video.close()
-        (temporary / "seqinfo.ini").write_text(_sequence_description(name, settings, seed), encoding="utf-8")
+        size = settings.width, settings.height
+        text = sequence_description(name, settings.fps, settings.frames, size, seed, settings.modality)
+        (temporary / "seqinfo.ini").write_text(text, encoding="utf-8")
 
 
-def _sequence_description(name: str, settings: SceneSettings, seed: int) -> str:
-    """Text of seqinfo.ini."""
+def truth_rows(number: int, frame: SceneFrame) -> str:
+    """Rows of gt.txt for a frame of that 1-based number."""
+    rows = zip(frame.ids, frame.boxes, frame.class_ids, frame.visibility, strict=True)
+    return "".join(
+        f"{number},{target_id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},"
+        f"{int(visibility >= IGNORED_VISIBILITY)},{class_id},{visibility:.3f}\n"
+        for target_id, (x1, y1, x2, y2), class_id, visibility in rows
+    )
+
+
+def sequence_description(
+    name: str, fps: float, frames: int, size: tuple[int, int], seed: int, modality: str = "random"
+) -> str:
+    """Text of seqinfo.ini; `size` is (width, height) in pixels; a modality of "random" is not stated."""
     values = {
         "name": name,
         "video": "video.mp4",
-        "frameRate": f"{settings.fps:g}",
-        "seqLength": settings.frames,
-        "imWidth": settings.width,
-        "imHeight": settings.height,
+        "frameRate": f"{fps:g}",
+        "seqLength": frames,
+        "imWidth": size[0],
+        "imHeight": size[1],
         "coordBase": 0,
         "cuts": "",
         "scene": f"rendered:{seed}",
     }
+    if modality != "random":
+        values["modality"] = modality
     return "[Sequence]\n" + "".join(f"{key}={value}\n" for key, value in values.items())

@@ -14,6 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.training.backgrounds import Background, make_background
+from smotracker_ros.training.compositing import (
+    FAINTEST_CONTRAST,
+    SceneFrame,
+    Sensor,
+    composite,
+    expose,
+    frame_truth,
+    make_sensor,
+    target_color,
+)
 from smotracker_ros.training.targets import (
     AIRPLANE,
     BIRD,
@@ -30,8 +40,6 @@ from smotracker_ros.training.trajectories import CameraPath, camera_path, smooth
 
 CAMERAS = ("static", "pan", "shake", "zoom", "random")
 MODALITIES = ("visible", "infrared", "random")
-FAINTEST_CONTRAST = 8.0
-"""Grey levels between a target and its surroundings below which no target falls."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +84,6 @@ class SceneSettings:
 
 
 @dataclass(frozen=True)
-class SceneFrame:
-    """One rendered frame and its truth. Only targets with at least one visible pixel are listed.
-
-    Attributes:
-        image: uint8 (height, width, 3), RGB.
-        label_image: uint16 (height, width): id of the target that a pixel shows (more than half of its light, relative
-            to the target's most opaque pixel), 0 for the background.
-        ids: int64 (N,), 1-based, increasing.
-        boxes: float32 (N, 4), xyxy in pixels, tight round the visible pixels, x2 and y2 exclusive.
-        class_ids: int64 (N,): 1 drone, 2 bird, 3 airplane, 4 helicopter.
-        visibility: float32 (N,) in (0, 1]: visible share of the target's pixels, those outside the frame included.
-    """
-
-    image: npt.NDArray[np.uint8]
-    label_image: npt.NDArray[np.uint16]
-    ids: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32]
-    class_ids: npt.NDArray[np.int64]
-    visibility: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class _Target:
     """A target of a scene; arrays run over the frames."""
 
@@ -109,17 +95,6 @@ class _Target:
     polarity: float  # +1 brighter than the sky, -1 darker
     behind_foreground: bool
     behind_clouds: bool
-
-
-@dataclass(frozen=True)
-class _Sensor:
-    """Imperfections of one scene's camera."""
-
-    blur: float  # pixels
-    shutter: float  # share of the frame time that the shutter is open
-    noise: npt.NDArray[np.int16]  # larger than the frame; cut at random places
-    pattern: npt.NDArray[np.int16] | None  # fixed pattern of a thermal sensor
-    quality: int | None  # of lossy compression
 
 
 def render_scene(settings: SceneSettings, seed: int) -> Iterator[SceneFrame]:
@@ -136,7 +111,7 @@ def render_scene(settings: SceneSettings, seed: int) -> Iterator[SceneFrame]:
     background = make_background(world, settings.height, settings.frames, infrared, rng)
     camera = camera_path(kinds, settings.frames, size, world, rng)
     targets = _make_targets(settings, background, camera, infrared, rng)
-    sensor = _make_sensor(settings, infrared, rng)
+    sensor = make_sensor(size, settings.noise, settings.compression, infrared, rng)
     for index in range(settings.frames):
         yield _render_frame(settings, index, background, camera, targets, sensor, rng)
 
@@ -176,7 +151,7 @@ def _make_targets(
     for index in range(count):
         bright = bool(rng.random() < (0.75 if infrared else 0.3))
         contrast = np.exp(rng.uniform(np.log(settings.contrasts[0]), np.log(settings.contrasts[1])))
-        color, polarity = _color(background, contrast, bright, bool(behind[index]), infrared, rng)
+        color, polarity = target_color(background, contrast, bright, bool(behind[index]), infrared, rng)
         approach = np.exp(np.clip(smooth_noise(frames, 40, rng)[:, 0] * 0.2, -0.5, 0.5))
         path = paths[index]
         if class_ids[index] == DRONE:
@@ -196,49 +171,13 @@ def _make_targets(
     return targets
 
 
-def _color(
-    background: Background, contrast: float, bright: bool, behind: bool, infrared: bool, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Colour of a target (channels,) and its polarity, with room for the contrast."""
-    level = background.sky_level if behind else (background.sky_level + background.foreground_level) / 2
-    polarity = 1.0 if bright else -1.0
-    if not 0 <= level + polarity * contrast <= 255:
-        polarity = 1.0 if level < 128 else -1.0
-    grey = float(np.clip(level + polarity * contrast, 0, 255))
-    channels = 1 if infrared else 3
-    tint = rng.normal(0, 6, channels) if channels == 3 else np.zeros(1)
-    return np.clip(grey + tint, 0, 255).astype(np.float32), polarity
-
-
-def _make_sensor(settings: SceneSettings, infrared: bool, rng: np.random.Generator) -> _Sensor:
-    sigma = settings.noise if settings.noise >= 0 else float(np.exp(rng.uniform(np.log(0.4), np.log(5.0))))
-    shape = (settings.height + 48, settings.width + 48) + (() if infrared else (3,))
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    if rng.random() < 0.5:
-        noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * 1.6
-    pattern = None
-    if infrared and rng.random() < 0.5:
-        rows, columns = rng.normal(0, 0.8, (settings.height, 1)), rng.normal(0, 0.8, (1, settings.width))
-        pattern = np.round(rows + columns).astype(np.int16)
-        for _ in range(rng.integers(0, 4)):  # stuck pixels look like the faintest targets but never move
-            pattern[rng.integers(settings.height), rng.integers(settings.width)] += int(rng.normal(0, 60))
-    quality = int(rng.integers(35, 90)) if rng.random() < settings.compression else None
-    return _Sensor(
-        blur=float(rng.uniform(0.25, 0.9)),
-        shutter=float(rng.uniform(0.0, 0.6)),
-        noise=np.round(noise * sigma).astype(np.int16),
-        pattern=pattern,
-        quality=quality,
-    )
-
-
 def _render_frame(
     settings: SceneSettings,
     index: int,
     background: Background,
     camera: CameraPath,
     targets: list[_Target],
-    sensor: _Sensor,
+    sensor: Sensor,
     rng: np.random.Generator,
 ) -> SceneFrame:
     width, height = settings.width, settings.height
@@ -257,9 +196,9 @@ def _render_frame(
             for layer, hides in ((clouds, target.behind_clouds), (foreground, target.behind_foreground))
             if hides and layer is not None
         ]
-        drawn.append(_composite(image, labels, number + 1, target, patch, occluders))
-    image = _expose(image, sensor, rng)
-    return _truth(image, labels, drawn, targets)
+        drawn.append(composite(image, labels, number + 1, patch, target.color, target.polarity, occluders))
+    image = expose(image, sensor, rng)
+    return frame_truth(image, labels, drawn, [target.look.class_id for target in targets])
 
 
 def _target_patch(
@@ -267,7 +206,7 @@ def _target_patch(
     index: int,
     matrix: npt.NDArray[np.float64],
     previous: npt.NDArray[np.float64],
-    sensor: _Sensor,
+    sensor: Sensor,
     fps: float,
 ) -> Patch:
     """The target's silhouette at its place in the frame."""
@@ -290,89 +229,4 @@ def _target_patch(
         heading_left,
         sensor.blur,
         (float(smear[0]), float(smear[1])),
-    )
-
-
-def _composite(
-    image: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint16],
-    target_id: int,
-    target: _Target,
-    patch: Patch,
-    occluders: list[npt.NDArray[np.float32]],
-) -> tuple[int, tuple[slice, slice]]:
-    """Blend a patch into image and labels in place.
-
-    Returns:
-        The number of pixels that the whole silhouette has, and the rows and columns of the frame that were touched.
-    """
-    peak = float(patch.alpha.max())
-    nowhere = (slice(0, 0), slice(0, 0))
-    if peak < 0.02:
-        return 0, nowhere
-    silhouette_pixels = patch.alpha > 0.5 * peak
-    area = int(np.count_nonzero(silhouette_pixels))
-    height, width = labels.shape
-    x1, y1 = max(patch.x, 0), max(patch.y, 0)
-    x2, y2 = min(patch.x + patch.alpha.shape[1], width), min(patch.y + patch.alpha.shape[0], height)
-    if x1 >= x2 or y1 >= y2:
-        return area, nowhere
-    inside = (slice(y1 - patch.y, y2 - patch.y), slice(x1 - patch.x, x2 - patch.x))
-    place = (slice(y1, y2), slice(x1, x2))
-    alpha, visible = patch.alpha[inside], silhouette_pixels[inside]
-    for layer in occluders:
-        alpha = alpha * (1 - layer[place])
-        visible = visible & (layer[place] < 0.5)
-    region = image[place].reshape(y2 - y1, x2 - x1, -1).astype(np.float32)
-    level = region.mean(axis=(0, 1))
-    offset = target.color - level
-    # Where the target would melt into what is behind it, keep it just discernible.
-    faintest = FAINTEST_CONTRAST / max(peak, 0.3)
-    if abs(float(offset.mean())) < faintest:
-        offset = offset - offset.mean() + target.polarity * faintest
-    color = level + offset * patch.shade[inside][:, :, None]
-    blended = region + alpha[:, :, None] * (color - region)
-    image[place] = np.clip(blended + 0.5, 0, 255).astype(np.uint8).reshape(image[place].shape)
-    labels[place][visible] = target_id
-    return area, place
-
-
-def _expose(image: npt.NDArray[np.uint8], sensor: _Sensor, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Add noise and compression; returns RGB."""
-    height, width = image.shape[:2]
-    top, left = rng.integers(0, 48, 2)
-    noise = sensor.noise[top : top + height, left : left + width]
-    image = np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), dtype=np.uint8)
-    if sensor.pattern is not None:
-        image = np.asarray(cv2.add(image, sensor.pattern, dtype=cv2.CV_8U), dtype=np.uint8)
-    if sensor.quality is not None:
-        # JPEG has the block and ringing artefacts of an intra-coded h264 frame at a fraction of the cost.
-        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])
-        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image, dtype=np.uint8)
-
-
-def _truth(
-    image: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint16],
-    drawn: list[tuple[int, tuple[slice, slice]]],
-    targets: list[_Target],
-) -> SceneFrame:
-    """Boxes and visibilities out of the label image."""
-    ids, boxes, visibility = [], [], []
-    for number, (area, place) in enumerate(drawn, start=1):
-        rows, columns = np.nonzero(labels[place] == number)
-        if rows.size == 0:
-            continue
-        x, y = columns + place[1].start, rows + place[0].start
-        ids.append(number)
-        boxes.append((x.min(), y.min(), x.max() + 1, y.max() + 1))
-        visibility.append(len(x) / max(area, 1))
-    return SceneFrame(
-        image=image,
-        label_image=labels,
-        ids=np.array(ids, dtype=np.int64),
-        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        class_ids=np.array([targets[i - 1].look.class_id for i in ids], dtype=np.int64),
-        visibility=np.array(visibility, dtype=np.float32),
     )

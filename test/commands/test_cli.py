@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.core.settings import SettingsError, parse_override
+from smotracker_ros.core.overrides import parse_override
+from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.io.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smotracker_ros.core.notices import MOST_KINDS, Notices
+from smotracker_ros.core.notices import MOST_KINDS, Notices, Trouble
 
 
 def test_each_kind_is_said_once() -> None:
@@ -23,3 +23,11 @@ def test_texts_that_never_repeat_do_not_fill_the_log() -> None:
     assert len(said) == MOST_KINDS + 1
     assert said[-1] == "there are warnings of more kinds"
     assert notices.silent == 1000 - len(said)
+
+
+def test_trouble_is_said_when_it_begins_changes_and_ends() -> None:
+    said: list[str] = []
+    trouble = Trouble(said.append, said.append, "all is well again")
+    for text in (None, "old by 1 s", "old by 2 s", "missing", "missing", None, None, "old by 7 s"):
+        trouble.tell(text)
+    assert said == ["old by 1 s", "missing", "all is well again", "old by 7 s"]

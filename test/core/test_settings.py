@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.frames import Frame
+from smotracker_ros.core.overrides import parse_overrides
 from smotracker_ros.core.retired_settings import RETIRED
-from smotracker_ros.core.settings import SettingsError, TrackerSettings, check_setting, parse_overrides
+from smotracker_ros.core.settings import SettingsError, TrackerSettings, check_setting
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.tracking.tracker import SmoTracker
 

@@ -1,4 +1,4 @@
-"""Other detectors of ultralytics by file: architectures with random weights, and ONNX exports."""
+"""Other detectors of ultralytics by file: architectures with random weights, and single-frame checkpoints."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.detection import DetectorError
 from smotracker_ros.detection.yolo import EMBEDDED_WEIGHTS, YoloDetector
 from smotracker_ros.training.detector import export_detector as export_single_frame
 
@@ -28,31 +27,6 @@ def test_other_architectures_load_by_file(architecture: str, tmp_path: Path) -> 
     assert found.boxes.shape == (len(found), 4) and (np.diff(found.scores) <= 0).all()
 
 
-def test_an_onnx_export_answers_like_its_checkpoint(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    import shutil
-
-    from ultralytics import YOLO
-
-    shutil.copy(EMBEDDED_WEIGHTS, tmp_path / "own.pt")
-    exported = YOLO(tmp_path / "own.pt").export(format="onnx", dynamic=True, verbose=False)
-    image = np.full((256, 320, 3), 70, np.uint8)
-    image[100:108, 60:72] = 220
-    image[180:187, 200:211] = 200
-    frame = Frame(image, 0)
-    ours, theirs = YoloDetector(EMBEDDED_WEIGHTS), YoloDetector(Path(exported))
-    assert theirs.class_names == ours.class_names
-    assert theirs.scale(320, 256) == 0 < ours.scale(320, 256), "an export may take one size only"
-    expected, found = ours.detect(frame, 0.02, 512), theirs.detect(frame, 0.02, 512)
-    assert len(found) == len(expected) > 0
-    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
-    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(Path(exported).read_bytes()[:20_000])
-    with pytest.raises(DetectorError, match=r"broken\.onnx cannot be loaded"):
-        YoloDetector(broken)
-
-
 def test_a_checkpoint_of_single_frames_sees_grey_at_the_frames_own_size(tmp_path: Path) -> None:
     export_single_frame(EMBEDDED_WEIGHTS, tmp_path / "single.pt", ())
     detector, motion = YoloDetector(tmp_path / "single.pt"), YoloDetector()
@@ -63,5 +37,5 @@ def test_a_checkpoint_of_single_frames_sees_grey_at_the_frames_own_size(tmp_path
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     seen, wanted = (detector.detect(Frame(image, 0, 0)) for image in (picture, np.asarray(grey, dtype=np.uint8)))
     assert len(seen) > 0
-    np.testing.assert_array_equal(seen.boxes, wanted.boxes)
-    np.testing.assert_array_equal(seen.scores, wanted.scores)
+    np.testing.assert_allclose(seen.boxes, wanted.boxes, atol=1e-3)  # torch's kernels round by the alignment of memory
+    np.testing.assert_allclose(seen.scores, wanted.scores, atol=1e-5)

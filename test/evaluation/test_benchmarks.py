@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smotracker_ros.commands import benchmark as benchmark_command
-from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.detection.yolo_model import YoloModel
 from smotracker_ros.evaluation.benchmarks import breakdown, growth, measuring, node, pipeline, stock
 from smotracker_ros.evaluation.benchmarks.clips import Discs, scene_clip
 from smotracker_ros.evaluation.benchmarks.report import write_report
@@ -103,10 +103,10 @@ def test_the_line_through_the_blocks() -> None:
 
 
 def test_the_break_down_covers_every_network_and_leaves_nothing_behind() -> None:
-    before = YoloDetector.detect
+    before = YoloModel.detect
     settings = breakdown.BreakdownSettings((2, 4), 480, 272, scenes=1, frames=14, warm_up=2, block_frames=7)
     result = breakdown.run(settings, _hush)
-    assert YoloDetector.detect is before
+    assert YoloModel.detect is before
     for item in result.details["targets"].values():
         steps = item["steps"]
         assert item["frames"] == 14

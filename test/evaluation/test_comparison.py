@@ -226,6 +226,16 @@ def test_a_tuned_peer_has_a_second_row(data: Path, cache: Path, tmp_path: Path) 
     assert isinstance(broken.exception, ComparisonError) and "tune-peers" in str(broken.exception)
 
 
+def test_the_remedy_for_a_tracker_that_cannot_run_is_shown_whole(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    options = ["--data", str(data), "--cache", str(cache), "--output", str(tmp_path / "out")]
+    shown = CliRunner().invoke(compare_app, [*options, "--trackers", "sfsort,g-smotracker"])
+    assert shown.exit_code == 0, shown.output
+    assert "pipinstall'smotracker_ros[open-vocabulary]'" in "".join(shown.output.split())
+
+
 def test_the_commands_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
     where = ["--data", str(data), "--output", str(tmp_path / "out")]
     for arguments, kind, words in (

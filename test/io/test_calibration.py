@@ -46,6 +46,28 @@ def test_bearings_undo_the_projection(model: str) -> None:
     assert np.abs(found - _rays()).max() < 1e-4
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_projections_are_those_of_opencv(model: str) -> None:
+    camera = Calibration((480, 640), MATRIX, np.array(MODELS[model]), model)
+    assert np.abs(camera.project(7 * _rays()) - _pixels(_rays(), model)).max() < 1e-6
+    part = Calibration((100, 120), MATRIX, np.array(MODELS[model]), model, (200, 40), (2, 2))
+    assert np.allclose(part.project(_rays()), (_pixels(_rays(), model) - (200, 40)) / 2)
+    assert camera.project(np.zeros((0, 3))).shape == (0, 2)
+
+
+def test_what_a_lens_cannot_see_has_no_place_in_the_image() -> None:
+    behind = [[0, 0, -1], [1, 0, -0.1], [1, 0, 0], [0, 0, 0]]
+    for model in ("", "plumb_bob"):
+        assert np.isnan(Calibration((480, 640), MATRIX, np.array(MODELS[model]), model).project(behind)).all()
+    fisheye = Calibration((480, 640), MATRIX, np.zeros(4), "equidistant")
+    found = fisheye.project([[1, 0, -0.1], [0, 0, 1], [0, 0, 0]])
+    assert np.allclose(fisheye.bearings(found[:2]), np.array([[1, 0, -0.1], [0, 0, 1]]) / [[np.sqrt(1.01)], [1]])
+    assert np.isnan(found[2]).all()
+    strong = Calibration((480, 640), MATRIX, np.array([-0.8, 0.0, 0.0, 0.0, 0.0]), "plumb_bob")
+    near, far = strong.project([[0.1, 0, 1], [3.0, 0, 1]])
+    assert np.isfinite(near).all() and np.isnan(far).all()
+
+
 def test_the_axis_points_forward() -> None:
     camera = Calibration((480, 640), MATRIX)
     assert np.allclose(camera.bearings(np.array([[320.0, 240.0]])), [[0, 0, 1]])

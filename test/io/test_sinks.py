@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 import signal
@@ -22,8 +23,10 @@ from smotracker_ros.core.tracks import Track, Tracks, TrackState
 from smotracker_ros.io.message_types import SMOTRACKER_MSGS, VISION_MSGS, typestore
 from smotracker_ros.io.overlay import Trails, draw_overlay, track_color
 from smotracker_ros.io.pending import SinkError, pending_path
-from smotracker_ros.io.sinks import BagWriter, MaskWriter, MotWriter, OverlayWriter
+from smotracker_ros.io.rerun_files import RerunWriter
+from smotracker_ros.io.sinks import BagWriter, MaskWriter, MotWriter, OverlayWriter, Sink
 from smotracker_ros.io.sources import open_source
+from smotracker_ros.presets import build_tracker, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +88,7 @@ def test_overlay_video(tmp_path: Path, size: tuple[int, int], expected: tuple[in
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert _boxes(path)[:3] == ["ftyp", "moov", "free"], "browsers begin before all is there"
     source = open_source(path)
     assert (source.size, source.length) == (expected, 6)
     assert source.fps == pytest.approx(25)
@@ -93,6 +97,15 @@ def test_overlay_video(tmp_path: Path, size: tuple[int, int], expected: tuple[in
     inside = last[24 * scale, 47 * scale].astype(int)
     assert np.abs(inside - 90).max() > 20  # the mask is tinted
     assert np.abs(last[46 * scale, 2 * scale].astype(int) - 90).max() < 10  # the background is not
+
+
+def _boxes(path: Path) -> list[str]:
+    """Kinds of an MP4 file's outermost boxes, in their order."""
+    data, kinds, place = path.read_bytes(), [], 0
+    while place < len(data):
+        kinds.append(data[place + 4 : place + 8].decode())
+        place += int.from_bytes(data[place : place + 4])
+    return kinds
 
 
 def test_an_overlay_keeps_the_time_of_missing_frames(tmp_path: Path) -> None:
@@ -199,16 +212,20 @@ def test_definitions_equal_the_interface_files(name: str) -> None:
     assert _fields((VISION_MSGS | SMOTRACKER_MSGS)[name]) == expected
 
 
-def _make_sink(kind: str, path: Path) -> MotWriter | OverlayWriter | MaskWriter | BagWriter:
+_tracker = functools.cache(lambda: build_tracker(load_settings()))
+
+
+def _make_sink(kind: str, path: Path) -> Sink:
     return {
         "mot": lambda: MotWriter(path),
         "overlay": lambda: OverlayWriter(path.with_suffix(".mp4"), 25.0),
         "masks": lambda: MaskWriter(path),
         "bag": lambda: BagWriter(path),
+        "rerun": lambda: RerunWriter(path.with_suffix(".rrd"), _tracker()),
     }[kind]()
 
 
-@pytest.mark.parametrize("kind", ["mot", "overlay", "masks", "bag"])
+@pytest.mark.parametrize("kind", ["mot", "overlay", "masks", "bag", "rerun"])
 def test_nothing_is_left_after_an_error(tmp_path: Path, kind: str) -> None:
     sink = _make_sink(kind, tmp_path / "out")
     with pytest.raises(ZeroDivisionError), sink:
@@ -236,7 +253,7 @@ def test_an_older_folder_is_never_replaced(tmp_path: Path, kind: str) -> None:
     assert list(tmp_path.iterdir()) == [sink.path]
 
 
-@pytest.mark.parametrize("kind", ["mot", "overlay"])
+@pytest.mark.parametrize("kind", ["mot", "overlay", "rerun"])
 def test_an_older_file_is_replaced_only_on_success(tmp_path: Path, kind: str) -> None:
     def write(index: int, fail: bool = False) -> None:
         with _make_sink(kind, tmp_path / "out") as sink:
@@ -274,7 +291,7 @@ def test_full_disk_is_said_clearly(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["mot", "overlay", "masks", "bag"])
+@pytest.mark.parametrize("kind", ["mot", "overlay", "masks", "bag", "rerun"])
 def test_write_that_the_system_refuses_leaves_nothing(tmp_path: Path, kind: str) -> None:
     """A limit on file sizes stands in for a disk that fills up while the sink writes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

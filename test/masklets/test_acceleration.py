@@ -11,10 +11,11 @@ from sam2.modeling.sam.transformer import RoPEAttention
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.masklets.acceleration import MemoryReader, PackedLinear, accelerate, can_accelerate
-from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
+from smotracker_ros.masklets.checkpoints import instantiate_config, load_network, load_steps
 from smotracker_ros.masklets.memory import FIFO, MOTION_AWARE, Entry, MemoryBank, batch_memories
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.network import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
+from smotracker_ros.masklets.torch_network import TorchNetwork
 from smotracker_ros.presets import build_network, load_settings
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def _official(path: Path) -> Path:
     return path
 
 
-def _logits(network: MaskletNetwork, mode: str, frames: int) -> list[torch.Tensor]:
+def _logits(network: MaskletNetwork, mode: str, frames: int) -> list[np.ndarray]:
     """Of every frame after the prompt, for both objects."""
     generator = np.random.default_rng(0)
     background = cv2.GaussianBlur(generator.integers(0, 255, (128, 160, 3)).astype(np.uint8), (0, 0), 5)
@@ -52,7 +53,7 @@ def _logits(network: MaskletNetwork, mode: str, frames: int) -> list[torch.Tenso
         if index == 0:
             propagator.prompt(frame, BOXES)
         else:
-            found.append(torch.stack([propagator.logits[identity] for identity in BOXES]))
+            found.append(np.stack([propagator.logits[identity] for identity in BOXES]))
     return found
 
 
@@ -61,10 +62,10 @@ def test_masks_are_those_of_the_official_modules(kind: str, mode: str, frames: i
     weights = None if kind == "nano" else _official(tmp_path / "tiny.pt")
     expected = _logits(load_network(weights), mode, frames)
     network = load_network(weights)
-    accelerate(network.model)
+    accelerate(network.steps.model)
     found = _logits(network, mode, frames)
     span = float(max(item.max() for item in expected) - min(item.min() for item in expected if item.min() > -1000))
-    largest = max(float((one - two).abs().max()) for one, two in zip(expected, found, strict=True))
+    largest = max(float(np.abs(one - two).max()) for one, two in zip(expected, found, strict=True))
     assert span > 0.1
     assert largest < 1e-3 * span, (largest, span)
 
@@ -92,9 +93,10 @@ def test_a_packed_layer_is_the_layer_and_its_activation(activation: str) -> None
 
 
 def test_presets_accelerate_where_it_can_be_done() -> None:
-    network = build_network(load_settings("y-smotracker"))
-    assert any(isinstance(module, PackedLinear) for module in network.model.modules())
-    assert not any(type(module) is torch.nn.Linear for module in network.model.image_encoder.modules())
+    network = build_network(load_settings(overrides={"runtime": "torch"}))
+    assert isinstance(network, TorchNetwork)
+    assert any(isinstance(module, PackedLinear) for module in network.steps.model.modules())
+    assert not any(type(module) is torch.nn.Linear for module in network.steps.model.image_encoder.modules())
     assert not can_accelerate(torch.device("cuda"), torch.float32)
     assert not can_accelerate(CPU, torch.bfloat16)
 
@@ -110,14 +112,15 @@ def _bank(generator: torch.Generator, prompts: int, recent: int) -> MemoryBank:
 @torch.inference_mode()
 def test_objects_with_fewer_memories_share_a_call_as_if_they_were_alone() -> None:
     generator = torch.Generator().manual_seed(0)
-    network = build_network(load_settings("y-smotracker"))
+    network = build_network(load_settings(overrides={"runtime": "torch"}))
+    assert isinstance(network, TorchNetwork)
     assert network.leaves_out_absent
     banks = [_bank(generator, *counts) for counts in ((1, 0), (1, 2), (2, 4), (1, 9))]
     assert len({bank.signature for bank in banks}) == 4
-    features = network.encode(torch.randn(4, 3, 96, 96, generator=generator))
+    features = network.encode(np.random.default_rng(0).integers(0, 255, (4, 96, 96, 3), dtype=np.uint8))
     together = network.condition(features, batch_memories(banks, 12, MOTION_AWARE))
     for index, bank in enumerate(banks):
-        alone = network.condition(features.select([index]), batch_memories([bank], 12, MOTION_AWARE))
+        alone = network.condition(network.select(features, [index]), batch_memories([bank], 12, MOTION_AWARE))
         torch.testing.assert_close(together[index], alone[0], atol=1e-4, rtol=1e-4)
     filled = [_bank(generator, *counts) for counts in ((2, 4), (1, 0), (1, 2), (1, 9))]
     others = network.condition(features, batch_memories([*banks[:1], *filled[1:]], 12, MOTION_AWARE))
@@ -126,6 +129,6 @@ def test_objects_with_fewer_memories_share_a_call_as_if_they_were_alone() -> Non
 
 
 def test_large_attentions_do_not_share_calls_of_unequal_memories(tmp_path: Path) -> None:
-    network = load_network(_official(tmp_path / "tiny.pt"), 256)
-    network.readers = accelerate(network.model)
-    assert network.readers and not network.leaves_out_absent
+    steps = load_steps(_official(tmp_path / "tiny.pt"), 256)
+    steps.readers = accelerate(steps.model)
+    assert steps.readers and not steps.leaves_out_absent

@@ -3,7 +3,6 @@
 from collections import deque
 
 import numpy as np
-import torch
 
 from smotracker_ros.masklets.anchors import AnchorRule
 from smotracker_ros.masklets.memory import (
@@ -18,7 +17,7 @@ from smotracker_ros.masklets.memory import (
 
 
 def _entry(frame: int) -> Entry:
-    return Entry(frame, torch.full((4, 2, 2), float(frame), dtype=torch.bfloat16), torch.full((8,), float(frame)))
+    return Entry(frame, np.full((4, 2, 2), frame, dtype=np.float16), np.full(8, frame, dtype=np.float32))
 
 
 def _bank() -> MemoryBank:
@@ -65,11 +64,24 @@ def test_bytes_are_those_of_the_tensors() -> None:
     assert bank.nbytes == 4 * 2 * 2 * 2 + 8 * 4
 
 
-def test_bytes_show_a_pinned_batch() -> None:
-    batch = torch.zeros((16, 4, 2, 2), dtype=torch.bfloat16)
+def test_what_is_held_twice_counts_once() -> None:
     bank = MemoryBank(3, 5)
-    bank.write(Entry(0, batch[3], torch.zeros(8)), prompted=True)
-    assert bank.nbytes == batch.untyped_storage().nbytes() + 8 * 4
+    for frame in range(2):
+        bank.write(_entry(frame), prompted=not frame)
+    assert bank.recent[0].pointer is bank.pointers[0][1]
+    bank.anchor(1, limit=2)
+    assert bank.nbytes == 2 * (4 * 2 * 2 * 2 + 8 * 4)
+
+
+def test_smaller_banks_are_filled_up_with_absent_entries() -> None:
+    small = MemoryBank(3, 5)
+    small.write(_entry(0), prompted=True)
+    memories = batch_memories([_bank(), small], 10, MOTION_AWARE)
+    assert [len(column) for column in (memories.prompted, memories.recent, memories.pointers)] == [1, 3, 6]
+    assert all(first is not None and second is None for first, second in memories.recent)
+    assert memories.absent is not None
+    np.testing.assert_array_equal(memories.absent, [[False] * 10, [False] + [True] * 3 + [False] + [True] * 5])
+    assert batch_memories([_bank(), _bank()], 10, MOTION_AWARE).absent is None
 
 
 def test_fifo_counts_ages_and_selective_policy_counts_ranks() -> None:
@@ -103,7 +115,7 @@ def test_anchors_stay_when_their_frames_are_old() -> None:
     assert [entry.frame for entry in bank.kept] == [0, 5, 7]
     assert bank.signature == (3, 2, 3)
     memories = batch_memories([bank], 10, DISTRACTOR_AWARE)
-    assert [float(memory.flatten()[0]) for memory in memories.prompted] == [0, 5, 7]
+    assert [float(np.ravel(memory)[0]) for (memory,) in memories.prompted] == [0, 5, 7]
     assert len(memories.pointers) == 6
     bank.rewind(6)
     assert [entry.frame for entry in bank.kept] == [0, 5]

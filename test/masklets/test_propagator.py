@@ -1,21 +1,22 @@
-"""The propagator on a rendered target, with the embedded model."""
+"""The propagator on a rendered target, with the embedded model in torch and in onnxruntime."""
 
 import numpy as np
 import pytest
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import pairwise_iou
-from smotracker_ros.masklets import propagator as propagator_module
+from smotracker_ros.masklets import torch_network as torch_network_module
 from smotracker_ros.masklets.checkpoints import load_network
-from smotracker_ros.masklets.masks import keep_object
+from smotracker_ros.masklets.masks import clean_masks
 from smotracker_ros.masklets.memory import DISTRACTOR_AWARE, FIFO, MOTION_AWARE, MemoryPolicy
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.network import MaskletNetwork
+from smotracker_ros.masklets.onnx_network import OnnxNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
 
 
-@pytest.fixture(scope="module")
-def network() -> MaskletNetwork:
-    return load_network()
+@pytest.fixture(scope="module", params=[load_network, OnnxNetwork.embedded], ids=["torch", "onnxruntime"])
+def network(request: pytest.FixtureRequest) -> MaskletNetwork:
+    return request.param()
 
 
 def _sky(positions: list[tuple[float, float]], index: int = 0) -> Frame:
@@ -51,14 +52,13 @@ def test_two_targets_are_carried_and_a_third_joins(network: MaskletNetwork) -> N
     assert result[1].mask.area >= 8
 
 
-def test_groups_too_large_for_the_caches_are_split_without_a_difference(
-    network: MaskletNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_too_large_for_the_caches_are_split_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = load_network()
     places = [(80.0, 90.0), (220.0, 150.0), (150.0, 60.0)]
     boxes = {key: _box(*place) for key, place in enumerate(places)}
     answers = []
-    for pixels in (propagator_module._PIXELS_TOGETHER, network.image_size**2):
-        monkeypatch.setattr(propagator_module, "_PIXELS_TOGETHER", pixels)
+    for pixels in (torch_network_module._PIXELS_TOGETHER, network.image_size**2):
+        monkeypatch.setattr(torch_network_module, "_PIXELS_TOGETHER", pixels)
         propagator = Propagator(network, FIFO, "windows")
         propagator.prompt(_sky(places), boxes)
         assert len(propagator._groups([0, 1, 2])) == (1 if pixels > network.image_size**2 else 3)
@@ -152,14 +152,21 @@ def test_specks_are_removed_and_large_pieces_kept() -> None:
     logits[5:15, 5:15] = 4
     logits[20:30, 20:26] = 4
     logits[1, 30] = 9
-    cleaned = keep_object(logits) > 0
-    assert cleaned[10, 10] and cleaned[25, 22] and not cleaned[1, 30]
+    whole, empty = np.full((32, 32), -3.0, dtype=np.float32), np.full((32, 32), -3.0, dtype=np.float32)
+    whole[3:8, 31] = 1
+    cleaned, same, nothing = clean_masks(np.stack([logits, whole, empty]))
+    left = cleaned.logits > 0
+    assert left[10, 10] and left[25, 22] and not left[1, 30]
+    assert cleaned.box is not None and cleaned.box.tolist() == [5, 5, 26, 30], "of what is left"
+    assert same.box is not None and same.box.tolist() == [31, 3, 32, 8]
+    np.testing.assert_array_equal(same.logits, whole)
+    assert nothing.box is None
 
 
 def test_frames_with_a_similar_neighbour_are_remembered_for_long(network: MaskletNetwork) -> None:
     propagator = Propagator(network, DISTRACTOR_AWARE, "windows")
     propagator.prompt(_sky([(120, 120), (150, 124)]), {1: _box(120, 120)})
-    recent = network.model.num_maskmem - 1
+    recent = network.recent_limit
     for index in range(1, 25):
         x = 120 + 1.5 * index
         result = propagator.step(_sky([(x, 120), (x + 30, 124)], index))[1]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from smotracker_ros.core.geometry import MaskPatch
 from smotracker_ros.masklets.windows import (
     Window,
     cut,
@@ -32,7 +33,10 @@ def _frame_with_square(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
 def test_a_square_survives_the_way_there_and_back(window: Window) -> None:
     image = _frame_with_square(55, 45, 67, 54)
     seen = cut(image, window, 128)
-    patch = paste(seen[:, :, 0].astype(np.float32) - 127.5, window, 120, 200)
+    logits = seen[:, :, 0].astype(np.float32) - 127.5
+    tight = MaskPatch.from_full(logits > 0).box()
+    assert tight is not None
+    patch = paste(logits, window, window.to_image(tight[None], 128)[0], 120, 200)
     box = patch.box()
     assert box is not None
     # half an input pixel on either side is what resampling may cost
@@ -57,18 +61,20 @@ def test_a_window_may_reach_over_the_border() -> None:
     assert seen[0, 0, 0] == 255, "edge pixels are repeated beyond the border"
 
 
-def test_a_tiny_mask_keeps_a_pixel_and_nothing_gives_nothing() -> None:
+def test_a_tiny_mask_keeps_a_pixel() -> None:
     logits = np.full((128, 128), -5.0, dtype=np.float32)
     window = window_around((60, 50), 640)
-    assert paste(logits, window, 120, 200).area == 0
     logits[64, 64] = 1.0
-    assert paste(logits, window, 120, 200).area == 1
+    box = window.to_image(np.float32([[64, 64, 65, 65]]), 128)[0]
+    assert paste(logits, window, box, 120, 200).area == 1
 
 
 def test_a_mask_outside_the_image_is_empty() -> None:
     logits = np.full((64, 64), -5.0, dtype=np.float32)
     logits[2:6, 2:6] = 3.0
-    assert paste(logits, window_around((0, 0), 40), 120, 200).area == 0
+    window = window_around((0, 0), 40)
+    box = window.to_image(np.float32([[2, 2, 6, 6]]), 64)[0]
+    assert paste(logits, window, box, 120, 200).area == 0
 
 
 def test_small_targets_get_windows_and_large_ones_the_frame() -> None:

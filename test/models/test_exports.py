@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from smotracker_ros.commands.export import app
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.detection.yolo import YoloDetector
-from smotracker_ros.masklets.checkpoints import load_network
+from smotracker_ros.evaluation.network_comparison import PARTS
+from smotracker_ros.masklets.checkpoints import load_steps
 from smotracker_ros.masklets.exported import export_encoder, load_encoder
+from smotracker_ros.masklets.onnx_network import STEPS, graph_file
 from smotracker_ros.models.exports import ExportError, exported, exports_folder
 from smotracker_ros.presets import build_tracker, load_settings
 
@@ -50,27 +52,27 @@ def frames() -> list[Frame]:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @torch.inference_mode()
 def test_the_encoder_equals_torch_for_any_number_of_windows(runtime: str) -> None:
-    network = load_network()
-    path = export_encoder(network)
+    steps = load_steps()
+    path = export_encoder(steps)
     made = path.stat().st_mtime_ns
-    assert path.parent == exports_folder() and network.checksum in path.name
-    encode = load_encoder(path, runtime, network.device)
+    assert path.parent == exports_folder() and steps.checksum in path.name
+    encode = load_encoder(path, runtime, steps.device)
     for count in (1, 2, 5):
-        images = torch.randn(count, 3, *[network.image_size] * 2, generator=torch.Generator().manual_seed(count))
-        network.image_encoder = None
-        expected = network.encode(images)
-        network.image_encoder = encode
-        found = network.encode(images)
+        images = torch.randn(count, 3, *[steps.image_size] * 2, generator=torch.Generator().manual_seed(count))
+        steps.image_encoder = None
+        expected = steps.encode(images)
+        steps.image_encoder = encode
+        found = steps.encode(images)
         assert found.sizes == expected.sizes
         for one, two in zip(expected.levels + expected.positions, found.levels + found.positions, strict=True):
             torch.testing.assert_close(two, one, atol=1e-4, rtol=1e-4)
-    assert export_encoder(network).stat().st_mtime_ns == made
+    assert export_encoder(steps).stat().st_mtime_ns == made
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_tracker_gives_the_same_tracks_in_every_runtime(runtime: str, frames: list[Frame]) -> None:
     overrides = {"confirm_probability": 0.0, "birth_confidence": 0.15}
-    plain = build_tracker(load_settings(overrides=overrides))
+    plain = build_tracker(load_settings(overrides={**overrides, "runtime": "torch"}))
     other = build_tracker(load_settings(overrides={**overrides, "runtime": runtime}))
     assert other.models["detector"] == f"{plain.models['detector']} {runtime}"
     count = 0
@@ -89,13 +91,13 @@ import gc, os, signal
 import numpy as np, torch
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.masklets.checkpoints import load_network
+from smotracker_ros.masklets.checkpoints import load_steps
 from smotracker_ros.masklets.exported import export_encoder, load_encoder
 
 signal.signal(signal.SIGCHLD, lambda number, frame: print("signal", flush=True))
-network = load_network()
-encoder = load_encoder(export_encoder(network), "openvino", network.device)
-encoder(torch.zeros(1, 3, network.image_size, network.image_size))
+steps = load_steps()
+encoder = load_encoder(export_encoder(steps), "openvino", steps.device)
+encoder(torch.zeros(1, 3, steps.image_size, steps.image_size))
 detector = YoloDetector(runtime="openvino")
 detector.detect(Frame(np.zeros((128, 160, 3), np.uint8), 0))
 del encoder, detector
@@ -108,13 +110,28 @@ os.kill(os.getpid(), signal.SIGCHLD)
 
 def test_the_command_compares_and_times(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
-    options = ["--runtimes", "onnxruntime", "--repeats", "1", "--output", str(output)]
+    options = ["--runtimes", "onnxruntime", "--repetitions", "1", "--objects", "1,3", "--output", str(output)]
     done = CliRunner().invoke(app, options)
     assert done.exit_code == 0, done.output
-    rows = {row["part"]: row for row in json.loads(output.read_text())}
-    assert set(rows) == {"encoder", "detector"}
-    assert rows["encoder"]["difference"] < 1e-4 and rows["detector"]["difference"] < 1e-2
+    rows = {(row["part"], row["objects"]): row for row in json.loads(output.read_text())}
+    detector = {("detector, 640x512", 1), ("detector, 1280x720", 1), ("detector, regions", 4)}
+    assert set(rows) == {(part, count) for part in PARTS for count in (1, 3)} | detector
+    assert all(row["difference"] < (1e-2 if key in detector else 1e-4) for key, row in rows.items())
     assert all(row["megabytes"] > 1 and row["torch_ms"] > 0 and row["runtime_ms"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("objects", ["", "0", "1,x"])
+def test_numbers_of_objects_are_checked(objects: str) -> None:
+    done = CliRunner().invoke(app, ["--objects", objects])
+    assert done.exit_code == 2 and "whole numbers above 0" in done.output
+
+
+def test_the_command_writes_graphs(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--graphs", str(tmp_path / "graphs")])
+    assert done.exit_code == 0, done.output
+    names = [path.name for path in sorted((tmp_path / "graphs").iterdir())]
+    assert names == sorted(graph_file(tmp_path, "sam2_nano", step).name for step in STEPS)
+    assert all(name in done.output for name in names)
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +144,5 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         exported(tmp_path / "x.onnx", lambda folder: folder / str(1 / 0))
     assert not any(path.name.startswith(".x.onnx") for path in tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ExportError, match=r"runtime openvino needs openvino .*smotracker_ros\[export\]"):
+    with pytest.raises(ExportError, match=r"runtime openvino needs openvino, .*smotracker_ros\[export\]"):
         YoloDetector(runtime="openvino")

@@ -118,7 +118,9 @@ def _known(server: Server, content: bytes = CONTENT) -> WeightFile:
 
 def test_embedded_files_are_the_shipped_ones() -> None:
     embedded = [entry for entry in known_files().values() if entry.embedded]
-    assert {entry.file for entry in embedded} == {path.name for path in EMBEDDED_FOLDER.glob("*.pt")}
+    assert {entry.file for entry in embedded} == {
+        path.name for path in EMBEDDED_FOLDER.iterdir() if path.suffix in (".pt", ".onnx")
+    }
     for entry in embedded:
         verify(entry)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rerun.chunk import RrdReader
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -254,6 +255,29 @@ def test_an_unfinished_run_of_other_code_is_not_gone_on_with(
     assert run_until(5) == [3, 4, 5], "it goes on"
     monkeypatch.setattr(processing, "code_checksum", lambda *patterns: "of a later version")
     assert run_until(2) == [1, 2]
+
+
+def test_a_rerun_recording_shows_the_whole_bag_also_of_a_run_that_goes_on(
+    bag: Path, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processing, "COMMIT_SECONDS", 0.0)
+    job = _job(bag, tmp_path / "tracked", rerun=tmp_path / "tracked.rrd")
+
+    def stop(done: int, total: int | None) -> None:
+        if done == FRAMES // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process_bag(job, stop)
+    assert [path.name for path in tmp_path.iterdir()] == [job.journal.name], "no half of a recording"
+    summary = process_bag(job)
+    assert (summary.resumed_at, summary.images) == (0, FRAMES - 1)
+    assert "tracked.rrd is to show the whole bag; it is tracked from its beginning" in caplog.text
+    assert _bytes(job.output) == _bytes(result)
+    rows = [row for chunk in RrdReader(job.rerun).stream() if chunk.entity_path == "/camera/image"
+            for row in chunk.to_record_batch().to_pylist()]  # fmt: skip
+    assert [row["frame"] for row in rows] == [n for n in range(FRAMES + 1) if n not in (BROKEN, 14)]
+    assert rows[0]["time"].timestamp() == START / 1e9
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,8 @@ from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
 FRAMES = 12
+# whose modules can be made to fail
+IN_TORCH = ("--set", "runtime=torch")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_a_frame_that_fails_once_is_answered(
 ) -> None:
     video, output = str(data / "scene1" / "video.mp4"), tmp_path / "out"
     with failing(4, 1):
-        assert _smotracker(monkeypatch, "track", video, "--output", str(output)) == 0
+        assert _smotracker(monkeypatch, "track", video, "--output", str(output), *IN_TORCH) == 0
     assert json.loads((output / "summary.json").read_text())["frames"] == FRAMES
     said = capsys.readouterr().err
     assert "tracked again" in said and "OutOfMemoryError: injected" in said
@@ -73,7 +75,7 @@ def test_a_frame_that_fails_twice_ends_the_command_with_one_clear_error(
 ) -> None:
     video, output = str(data / "scene1" / "video.mp4"), tmp_path / "out"
     with failing(4, 10**6):
-        assert _smotracker(monkeypatch, "track", video, "--output", str(output)) == 1
+        assert _smotracker(monkeypatch, "track", video, "--output", str(output), *IN_TORCH) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("smotracker: frame ") and "OutOfMemoryError: injected" in last and "run the command" in last
     assert not output.exists()
@@ -81,7 +83,7 @@ def test_a_frame_that_fails_twice_ends_the_command_with_one_clear_error(
 
 def test_an_evaluation_scores_no_sequence_that_has_failed(data: Path, tmp_path: Path) -> None:
     sequence = read_dataset(data)[0]
-    plan = Plan(tmp_path / "out", tmp_path / "cache")
+    plan = Plan(tmp_path / "out", tmp_path / "cache", overrides={"runtime": "torch"})
     with failing(4, 1):
         failed = run_tracker(plan, "y-smotracker", sequence)
     assert "OutOfMemoryError: injected" in failed.error

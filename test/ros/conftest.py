@@ -35,7 +35,13 @@ except ImportError as error:  # without ROS, or with ROS but before the messages
     print(f"test/ros is left out: {error} (`make setup` builds what is missing)", file=sys.stderr)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-EXECUTABLES = {"tracker": "tracker_node", "player": "bag_player", "recorder": "recorder"}
+EXECUTABLES = {
+    "tracker": "tracker_node",
+    "fusion": "fusion_node",
+    "follow": "follow_node",
+    "player": "bag_player",
+    "recorder": "recorder",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

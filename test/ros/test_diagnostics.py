@@ -141,3 +141,14 @@ def test_the_hardware_is_named() -> None:
     assert _status(health).hardware_id, "diagnostics belong to a machine"
     health.hardware = "robot cuda:0"
     assert _status(health).hardware_id == "robot cuda:0"
+
+
+@pytest.mark.parametrize(("waited", "level"), [(0, b"\x00"), (1, b"\x00"), (12, b"\x01")])
+def test_targets_that_wait_are_told_in_words(waited: int, level: bytes) -> None:
+    health = _healthy()
+    for _ in range(10):
+        health.looked(16, waited)
+    status = _status(health)
+    assert status.level == level
+    assert ("SAM2 looks at 16 of 28 a frame" in status.message) == (level != b"\x00")
+    assert _values(status)["SAM2 looks that waited per frame"] == f"{waited:.1f}"

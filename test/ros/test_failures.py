@@ -68,7 +68,17 @@ def _tracked(tracker: Any, frames: list[Frame]) -> None:
 def test_one_failure_costs_one_image(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], script: str, flag: Path, frames: list[Frame]
 ) -> None:
-    process = start(script, "-r", "__ns:=/once", "-p", "on_overload:=every_frame", "-p", "reliability:=reliable")
+    process = start(
+        script,
+        "-r",
+        "__ns:=/once",
+        "-p",
+        "runtime:=torch",
+        "-p",
+        "on_overload:=every_frame",
+        "-p",
+        "reliability:=reliable",
+    )
     tracker = tracker_of(client, process, "/once/smotracker")
     tracker.wait_until_active()
     flag.touch()
@@ -87,7 +97,9 @@ def test_one_failure_costs_one_image(
 def test_a_failure_that_lasts_leads_through_the_error_state(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], script: str, flag: Path, frames: list[Frame]
 ) -> None:
-    process = start(script, "-r", "__ns:=/lasting", "-p", "autostart:=false", "-p", "failure_seconds:=0.5")
+    process = start(
+        script, "-r", "__ns:=/lasting", "-p", "runtime:=torch", "-p", "autostart:=false", "-p", "failure_seconds:=0.5"
+    )
     tracker = tracker_of(client, process, "/lasting/smotracker")
     events = client.listen(TransitionEvent, "/lasting/smotracker/transition_event")
     assert tracker.change(Transition.TRANSITION_CONFIGURE) and tracker.change(Transition.TRANSITION_ACTIVATE)
@@ -118,7 +130,7 @@ def test_a_failure_that_lasts_leads_through_the_error_state(
 def test_a_node_that_manages_itself_ends_with_an_exit_code_of_its_own(
     client: Any, start: Callable[..., Any], tracker_of: Callable[..., Any], script: str, flag: Path, frames: list[Frame]
 ) -> None:
-    process = start(script, "-r", "__ns:=/ending", "-p", "failure_seconds:=0.5")
+    process = start(script, "-r", "__ns:=/ending", "-p", "runtime:=torch", "-p", "failure_seconds:=0.5")
     tracker = tracker_of(client, process, "/ending/smotracker")
     tracker.wait_until_active()
     flag.touch()

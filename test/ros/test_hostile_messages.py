@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection2D, Detection2DArray, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from smotracker_ros.core.frames import Frame, FrameError
 from smotracker_ros.io.calibration import CalibrationError, read_camera_info
@@ -106,6 +108,53 @@ def cues(draw: st.DrawFn) -> Detection2DArray:
     return message
 
 
+frame_ids = st.sampled_from(["map", "camera", "mast", ""]) | st.text(max_size=5)
+
+
+@st.composite
+def cues_3d(draw: st.DrawFn) -> Detection3DArray:
+    """Places from nowhere; now and then a thousand of them."""
+    message = Detection3DArray(header=draw(headers))
+    message.header.frame_id = draw(frame_ids)
+    for _ in range(draw(st.integers(0, 3))):
+        detection = Detection3D(header=draw(headers), id=draw(st.sampled_from(["friendly:", ""]) | st.text(max_size=3)))
+        center = detection.bbox.center.position
+        center.x, center.y, center.z = draw(floats), draw(floats), draw(floats)
+        for _ in range(draw(st.integers(0, 2))):
+            result = ObjectHypothesisWithPose()
+            result.pose.covariance = draw(st.lists(floats | st.just(-1.0), min_size=6, max_size=6)) * 6
+            detection.results.append(result)
+        message.detections.append(detection)
+    if draw(st.integers(0, 60)) == 0:
+        message.detections *= 1000
+    return message
+
+
+@st.composite
+def cue_poses(draw: st.DrawFn) -> PoseWithCovarianceStamped:
+    """One place from nowhere."""
+    message = PoseWithCovarianceStamped(header=draw(headers))
+    message.header.frame_id = draw(frame_ids)
+    position = message.pose.pose.position
+    position.x, position.y, position.z = draw(floats), draw(floats), draw(floats)
+    message.pose.covariance = draw(st.lists(floats, min_size=6, max_size=6)) * 6
+    return message
+
+
+@st.composite
+def transforms(draw: st.DrawFn) -> TFMessage:
+    """Frames that turn into nothing, go in circles, or are somewhere."""
+    message = TFMessage()
+    for _ in range(draw(st.integers(0, 3))):
+        item = TransformStamped(header=draw(headers), child_frame_id=draw(frame_ids))
+        item.header.frame_id = draw(frame_ids)
+        place, turn = item.transform.translation, item.transform.rotation
+        place.x, place.y, place.z = draw(floats), draw(floats), draw(floats)
+        turn.x, turn.y, turn.z, turn.w = (draw(floats | st.sampled_from([0.0, 1.0])) for _ in range(4))
+        message.transforms.append(item)
+    return message
+
+
 def _good_frame(index: int) -> Frame:
     """A picture with something that flies; its time is ten seconds after the one before."""
     image = np.full((64, 80, 3), 80, np.uint8)
@@ -132,6 +181,9 @@ class Attack:
         self._side = {
             CameraInfo: create(CameraInfo, f"{node.name[:-11]}/camera_info", 20),
             Detection2DArray: create(Detection2DArray, f"{node.name[:-11]}/cues", 20),
+            Detection3DArray: create(Detection3DArray, f"{node.name[:-11]}/cues_3d", 20),
+            PoseWithCovarianceStamped: create(PoseWithCovarianceStamped, f"{node.name[:-11]}/cue_pose", 20),
+            TFMessage: create(TFMessage, "/tf", 20),
         }
         ready = node.client.spin_until(lambda: all(p.get_subscription_count() for p in self._side.values()), 20)
         assert ready, node.process.output
@@ -146,6 +198,10 @@ class Attack:
                 self.sent["bad calibrations"] += 1
         elif isinstance(message, Detection2DArray):
             self.sent["cues"] += len(message.detections)
+        elif isinstance(message, Detection3DArray | PoseWithCovarianceStamped):
+            self.sent["3D cues"] += len(message.detections) if isinstance(message, Detection3DArray) else 1
+        elif isinstance(message, TFMessage):
+            self.sent["transforms"] += len(message.transforms)
         else:
             self.sent["images"] += 1
             try:
@@ -203,13 +259,13 @@ def test_hostile_messages(
     )  # fmt: skip
 
     @options
-    @given(images | images | calibrations() | cues())
+    @given(images | images | calibrations() | cues() | cues_3d() | cue_poses() | transforms())
     def attack_with_fields(message: Any) -> None:
         attack.send(message)
 
     @settings(options, max_examples=max(MESSAGES // 10, 1))
     @given(
-        images | calibrations() | cues(),
+        images | calibrations() | cues() | cues_3d() | transforms(),
         st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
         st.integers(0, 40),
     )
@@ -221,7 +277,8 @@ def test_hostile_messages(
         attack.expect_an_answer()
         health = node.health()
         counted = int(health["cues used"]) + int(health["cues refused"])
-        if counted >= attack.sent["cues"]:
+        counted_3d = int(health["3D cues used"]) + int(health["3D cues refused"])
+        if counted >= attack.sent["cues"] and counted_3d >= attack.sent["3D cues"]:
             break
     dropped = {
         key.removeprefix("dropped, "): int(value) for key, value in health.items() if key.startswith("dropped, ")
@@ -234,6 +291,7 @@ def test_hostile_messages(
     assert dropped["tracking failed"] == dropped["overload"] == dropped["lost on the way"] == 0
     assert int(health["camera_info refused"]) == attack.sent["bad calibrations"]
     assert counted == attack.sent["cues"] > 0
+    assert counted_3d == attack.sent["3D cues"] > 0 and attack.sent["transforms"] > 0
 
     attack_with_bytes()
     attack.expect_an_answer()

@@ -49,8 +49,10 @@ def test_vision_msgs_are_the_public_ones(type_name: str) -> None:
     "type_name",
     [
         *PUBLIC_HASHES,
+        "vision_msgs/msg/Detection3DArray",
         "vision_msgs/msg/LabelInfo",
         "vision_msgs/msg/VisionInfo",
+        "tf2_msgs/msg/TFMessage",
         "smotracker_ros/msg/Track",
         "smotracker_ros/msg/TrackArray",
     ],

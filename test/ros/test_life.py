@@ -182,7 +182,7 @@ def test_interrupted_while_the_outer_process_loads_libraries(start: Callable[...
     """Between the node's own module and the fork, when ROS does not take notice of signals yet."""
     process = start("tracker", "-r", "__ns:=/loading", arguments=("--respawn", "true"))
     deadline = time.monotonic() + 120
-    while not any("/torchvision/" in item.path for item in psutil.Process(process.pid).memory_maps()):
+    while not any("/scipy/optimize/" in item.path for item in psutil.Process(process.pid).memory_maps()):
         assert process.running and time.monotonic() < deadline, process.output
         time.sleep(0.01)
     process.interrupt(number)

@@ -140,7 +140,7 @@ def test_several_cameras_are_launched(client: Any) -> None:
 def _documented_commands() -> list[str]:
     """Every `ros2 launch` line of the README and the manual."""
     pattern = re.compile(r"^ {4}((?:\w+=\S+ )*ros2 launch smotracker_ros .*?) *(?:#.*)?$", re.MULTILINE)
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return sorted({command for page in pages for command in pattern.findall(page.read_text(encoding="utf-8"))})
 
 

@@ -9,13 +9,20 @@ from typing import Any
 
 import pytest
 from rclpy.parameter import Parameter
+from vision_msgs.msg import Detection3DArray
 
 from smotracker_ros.ros.parameters import declare_settings
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policy.xml"
-NODES = {"tracker": "smotracker", "player": "bag_player", "recorder": "recorder"}
+NODES = {
+    "tracker": "smotracker",
+    "follow": "follow",
+    "fusion": "fusion",
+    "player": "bag_player",
+    "recorder": "recorder",
+}
 KINDS = {
     ("topics", "publish"): "get_publisher_names_and_types_by_node",
     ("topics", "subscribe"): "get_subscriber_names_and_types_by_node",
@@ -44,6 +51,9 @@ def test_the_policy_is_what_the_nodes_do(client: Any, start: Callable[..., Any],
     write_scene(tmp_path / "scene", SceneSettings(320, 256, 2, 30.0, 2, "static", "infrared"), seed=1)
     video = tmp_path / "scene" / "video.mp4"
     start("tracker", "-p", "use_sim_time:=true")
+    start("follow", "-p", "use_sim_time:=true")
+    start("fusion", "-p", "use_sim_time:=true", "-p", "cameras:=front,rear")
+    client.node.create_publisher(Detection3DArray, "/cues_3d", 1)  # for which the tracker listens to TF
     start("recorder", "-p", f"output:={tmp_path / 'out'}", "-p", "use_sim_time:=true")
     start("player", "-p", f"source:={video}", "-p", "clock:=true", "-p", "max_in_flight:=2", "-p", "subscribers:=9")
 

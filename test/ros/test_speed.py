@@ -1,4 +1,4 @@
-"""The benchmark of the node, with real processes and a few images."""
+"""The benchmarks of the node and of its start, with real processes and a few images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smotracker_ros.evaluation.benchmarks import measuring, node
+from smotracker_ros.evaluation.benchmarks import measuring, node, start
 from smotracker_ros.evaluation.benchmarks.report import write_report
 
 pytestmark = pytest.mark.slow
@@ -27,3 +27,14 @@ def test_the_node_answers_every_image_and_tracks_as_the_tracker_alone(tmp_path: 
     spreads = {"ros": {"settings": dataclasses.asdict(settings), **result.details}}
     figures = {**result.medians, "spreads": spreads, "machine": measuring.describe_machine(1)}
     assert "| 8 of 8 |" in write_report(tmp_path, figures)[0].read_text()
+
+
+def test_the_start_is_measured_to_the_first_answer(tmp_path: Path) -> None:
+    settings = start.StartSettings(repetitions=1, width=320, height=256)
+    result = start.run(settings, lambda text: None)
+    figures = result.medians["start"]
+    assert figures["help_cpu_seconds"] > 0 and figures["help_seconds"] < figures["active_seconds"]
+    assert figures["active_cpu_seconds"] > 0 and figures["first_answer_seconds"] > 0
+    spreads = {"start": {"settings": dataclasses.asdict(settings), **result.details}}
+    page = write_report(tmp_path, {**result.medians, "spreads": spreads, "machine": measuring.describe_machine(1)})[0]
+    assert "until it is active" in page.read_text() and "first image to its answer" in page.read_text()

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from smotracker_ros.tracking.camera_motion import STILL, CameraMotion, shrink
-from smotracker_ros.tracking.kinematics import TargetMotion
+from smotracker_ros.tracking.camera_motion import STILL, CameraMotion, CameraShift, shrink
 
 
 def _texture() -> np.ndarray:
@@ -85,16 +84,6 @@ def test_a_moving_target_is_not_camera_motion() -> None:
         camera.exclude([[95 + 9 * step, 95, 185 + 9 * step, 185]])
 
 
-def test_velocity_is_learned_and_carries_on() -> None:
-    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
-    for index in range(1, 31):
-        motion.predict(STILL, 0.1)
-        motion.measure(np.float32([10 + 3 * index, 20 - index]), 0.1)
-    np.testing.assert_allclose(motion.velocity, [30, -10], atol=0.5)
-    motion.predict(STILL, 0.5)
-    np.testing.assert_allclose(motion.center, [10 + 90 + 15, 20 - 30 - 5], atol=0.5)
-
-
 @pytest.mark.parametrize("noise", [0.0, 6.0])
 def test_the_stated_errors_of_a_shake_add_up_to_about_the_real_one(noise: float) -> None:
     camera, world, generator = CameraMotion(), _texture(), np.random.default_rng(1)
@@ -147,37 +136,6 @@ def test_a_frame_that_shows_something_else_starts_anew() -> None:
         np.testing.assert_allclose(found.move([[100, 100]])[0], [96, 100], atol=0.3)
 
 
-def test_a_late_frame_hardly_changes_the_velocity() -> None:
-    motion = TargetMotion(np.float32([0, 0]), np.zeros(2, np.float32))
-    generator = np.random.default_rng(0)
-    before = 0.0
-    for index in range(1, 121):
-        # 60 pixels per second at 30 frames per second; the stamp of every fifteenth frame is 31 ms late
-        stamp = index / 30 + (0.031 if index % 15 == 0 else 0.0)
-        motion.predict(STILL, stamp - before)
-        motion.measure(np.float32([2 * index, 0]) + np.float32(generator.normal(0, 0.2, 2)), stamp - before)
-        before = stamp
-        if index > 30:
-            assert 35 < motion.velocity[0] < 85, index
-
-
-def test_a_target_that_was_hidden_has_its_mean_velocity() -> None:
-    motion = TargetMotion(np.float32([0, 0]), np.float32([60, 0]), measurements=30)
-    for _ in range(15):
-        motion.predict(STILL, 1 / 30)
-    motion.measure(np.float32([24, 0]), 0.5)
-    assert 46 < motion.velocity[0] < 52
-
-
-def test_bursts_of_time_stamps_are_no_speed() -> None:
-    motion = TargetMotion(np.float32([10, 20]), np.zeros(2, np.float32))
-    noise = np.random.default_rng(0)
-    for _ in range(60):
-        motion.predict(STILL, 1e-6)
-        motion.measure(np.float32(noise.normal([10, 20], 0.3)), 1e-6)
-    assert np.abs(motion.velocity).max() < 30
-
-
 @pytest.mark.parametrize("shape", [(1, 4000), (3, 40_000), (4000, 1), (1, 1)])
 def test_strips_say_nothing_of_the_camera(shape: tuple[int, int]) -> None:
     motion = CameraMotion()
@@ -195,3 +153,26 @@ def test_smaller_pictures_are_means(shape: tuple[int, int]) -> None:
     shrunk = shrink(picture, scale)
     assert shrunk.shape == exact.shape and shrunk.dtype == np.uint8
     assert float(np.abs(shrunk - exact).max()) < 1.3
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.0), (90.0, 0.0), (-60.0, 80.0)])
+def test_the_picture_counts_for_more_than_a_pose_that_is_wrong(wrong: tuple[float, float]) -> None:
+    camera, world = CameraMotion(), _texture()
+    first = np.float64([[1, 0, -60], [0, 1, -50]])
+    camera.update(_view(world, first), 1 / 30)
+    known = CameraShift(np.array([[1.0, 0, wrong[0]], [0, 1.0, wrong[1]]]), False, 1.0)
+    found = camera.update(_view(world, first + np.float64([[0, 0, 12], [0, 0, -5]])), 1 / 30, known)
+    assert found.measured
+    np.testing.assert_allclose(found.move([[100, 100]])[0], [112, 95], atol=0.5)
+
+
+def test_a_jump_that_is_too_wide_for_the_search_is_measured_from_where_the_pose_leads() -> None:
+    world, first = _texture(), np.float64([[1, 0, -5], [0, 1, -60]])
+    found = {}
+    for told in (False, True):
+        camera = CameraMotion()
+        camera.update(_view(world, first), 1 / 30)
+        known = CameraShift(np.array([[1.0, 0, -148.0], [0, 1.0, 2.0]]), False, 3.0) if told else None
+        found[told] = camera.update(_view(world, first + np.float64([[0, 0, -150], [0, 0, 0]])), 1 / 30, known)
+    assert found[True].measured and not found[False].measured
+    np.testing.assert_allclose(found[True].move([[300, 100]])[0], [150, 100], atol=0.5)

@@ -14,6 +14,7 @@ from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import STILL, CameraShift
 from smotracker_ros.tracking.displacement import BackgroundTemplate
 from smotracker_ros.tracking.existence import TERMS, DetectionRecord, ExistenceError, ExistenceModel
+from smotracker_ros.tracking.population import predict_all
 from smotracker_ros.tracking.target import Target
 
 BOX = np.float32([100, 100, 114, 110])
@@ -48,7 +49,7 @@ def life(
     place, course, passes = BOX.reshape(2, 2).copy(), [], 0
     for index in range(round(seconds * rate) + 1):
         if index:
-            target.predict(shift, 1 / rate)
+            predict_all([target], shift, 1 / rate)
             place = place if rides else shift.move(place) + np.float32([speed / rate, 0])
         if seen:
             target.see(MaskPatch(int(place[0, 0]), 100, np.ones((10, 14), np.bool_)), place.reshape(4), 0.7, 1 / rate)
@@ -103,7 +104,7 @@ def test_states_follow_probability() -> None:
     settings = TrackerSettings(confirm_probability=1.0)
     while target.probability >= 0.5:
         assert target.state is TrackState.CONFIRMED, "only half of it makes a target LOST"
-        target.predict(STILL, 0.2)
+        predict_all([target], STILL, 0.2)
         target.missed()
         target.judge(settings, SHIPPED, IMAGE)
         assert target.seconds_unseen < 10, "it is never lost"
@@ -113,11 +114,11 @@ def test_states_follow_probability() -> None:
 def test_a_lost_target_that_is_found_again_is_known_at_once() -> None:
     target = life()[-1][1]
     while target.state is not TrackState.LOST:
-        target.predict(STILL, 0.1)
+        predict_all([target], STILL, 0.1)
         target.missed()
         target.judge(SETTINGS, SHIPPED, IMAGE)
     for _ in range(20):
-        target.predict(STILL, 0.1)
+        predict_all([target], STILL, 0.1)
         target.judge(SETTINGS, SHIPPED, IMAGE)
     box = target.box
     target.restart(box)
@@ -130,7 +131,7 @@ def test_a_lost_target_that_is_found_again_is_known_at_once() -> None:
 def test_what_is_confirmed_at_once_is_never_lost_by_its_probability() -> None:
     target = life()[-1][1]
     for _ in range(100):
-        target.predict(STILL, 0.2)
+        predict_all([target], STILL, 0.2)
         target.missed()
         target.judge(TrackerSettings(confirm_probability=0.0), SHIPPED, IMAGE)
     assert target.probability < SETTINGS.confirm_probability / 2, "with defaults it would be LOST"
@@ -141,7 +142,7 @@ def test_who_collects_samples_sees_the_improbable_longer() -> None:
     target, kept = life()[-1][1], life()[-1][1]
     for _ in range(100):
         for one, share in ((target, 0.5), (kept, 0.01)):
-            one.predict(STILL, 0.2)
+            predict_all([one], STILL, 0.2)
             one.missed()
             one.judge(SETTINGS, SHIPPED, IMAGE, share)
     assert (target.state, kept.state) == (TrackState.LOST, TrackState.CONFIRMED)
@@ -150,7 +151,7 @@ def test_who_collects_samples_sees_the_improbable_longer() -> None:
 def test_probability_does_not_follow_single_frames() -> None:
     target = life()[-1][1]
     before = target.probability
-    target.predict(STILL, 1 / 30)
+    predict_all([target], STILL, 1 / 30)
     target.quality = 0.05
     target.judge(SETTINGS, SHIPPED, IMAGE)
     assert before - 0.1 < target.probability <= before
@@ -159,7 +160,7 @@ def test_probability_does_not_follow_single_frames() -> None:
 def test_what_is_vouched_for_is_not_lost() -> None:
     target = life()[-1][1]
     for _ in range(60):
-        target.predict(STILL, 0.1)
+        predict_all([target], STILL, 0.1)
         target.vouched = True
         target.missed()
         target.judge(SETTINGS, SHIPPED, IMAGE)
@@ -170,7 +171,7 @@ def test_what_waits_too_long_is_given_up() -> None:
     target = life(seconds=2.9, speed=0, score=0.15)[-1][1]
     target.state, target.probability = TrackState.TENTATIVE, SETTINGS.confirm_probability
     assert not target.has_waited(SETTINGS)
-    target.predict(STILL, 0.2)
+    predict_all([target], STILL, 0.2)
     assert target.has_waited(SETTINGS)
 
 
@@ -193,7 +194,7 @@ def test_an_unchanged_first_place_speaks_against_a_target() -> None:
         target.state, target.first_place = TrackState.TENTATIVE, BackgroundTemplate.take(IMAGE, BOX)
         image = IMAGE if same else IMAGE[::-1].copy()
         for _ in range(10):
-            target.predict(STILL, 1 / 30)
+            predict_all([target], STILL, 1 / 30)
             target.judge(SETTINGS, SHIPPED, image)
         assert target.place_unchanged is same
         course[same] = target.probability

@@ -196,7 +196,9 @@ def test_cues_that_wait_are_counted_when_the_stream_begins_anew(tracker: SmoTrac
     assert tracker.cues.counts == {"too late": 1}
 
 
-def test_many_cues_are_seen_in_one_pass_of_the_encoder(tracker: SmoTracker) -> None:
+def test_many_cues_are_seen_in_one_pass_of_the_encoder() -> None:
+    # in torch, whose modules can be watched
+    tracker = build_tracker(load_settings(overrides={"detector_confidence": 1.0, "runtime": "torch"}))
     tracker.update(_frame(0))
     batches: list[int] = []
 

@@ -96,7 +96,7 @@ def seen(tracks: Tracks) -> dict[int, np.ndarray]:
 
 @pytest.mark.slow
 def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], scene: list[SceneFrame]) -> None:
-    run = Run(build_tracker(load_settings()))
+    run = Run(build_tracker(load_settings(overrides={"runtime": "torch"})))
     snapshots: list[bytes] = []
     calls: list[tuple[int, int, type]] = []
     answers: list[Tracks] = []
@@ -135,7 +135,7 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], sce
 
 @pytest.mark.slow
 def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame], scene: list[SceneFrame]) -> None:
-    settings = load_settings(overrides={"clip_seconds": 0.13})
+    settings = load_settings(overrides={"runtime": "torch", "clip_seconds": 0.13})
     calm, troubled = build_tracker(settings), build_tracker(settings)
     failures: list[type] = []
     common = everything = 0
@@ -154,7 +154,7 @@ def test_a_stream_with_many_failures_is_tracked_all_the_same(frames: list[Frame]
 
 
 def test_a_detector_pass_that_fails_is_made_up_for_on_the_next_frame(frames: list[Frame]) -> None:
-    tracker = build_tracker(load_settings(overrides={"adaptive_clips": False}))
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch", "adaptive_clips": False}))
     with failing(0, DetectionModel), pytest.raises(torch.OutOfMemoryError):
         tracker.update(frames[0])
     assert tracker.detector_passes == 0
@@ -164,7 +164,7 @@ def test_a_detector_pass_that_fails_is_made_up_for_on_the_next_frame(frames: lis
 
 
 def test_what_a_failed_frame_began_is_dropped_and_found_again_under_a_new_id(frames: list[Frame]) -> None:
-    tracker = build_tracker(load_settings())
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch"}))
     with failing(0, MemoryEncoder), pytest.raises(torch.OutOfMemoryError):
         tracker.update(frames[0])
     assert tracker.memory_bytes == 0
@@ -175,7 +175,7 @@ def test_what_a_failed_frame_began_is_dropped_and_found_again_under_a_new_id(fra
 
 @pytest.mark.parametrize("kind", [ImageEncoder, PromptEncoder, MemoryEncoder])
 def test_a_cue_waits_for_a_frame_that_works(frames: list[Frame], kind: type) -> None:
-    tracker = build_tracker(load_settings(overrides={"detector_confidence": 1.0}))
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch", "detector_confidence": 1.0}))
     tracker.cues.history_seconds = 1.0
     tracker.update(frames[0])
     cue = Cue(np.float32([100, 60, 112, 72]))
@@ -191,7 +191,7 @@ def test_a_cue_waits_for_a_frame_that_works(frames: list[Frame], kind: type) -> 
 def test_failures_of_opencv_are_survived_too(
     frames: list[Frame], function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker = build_tracker(load_settings())
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch"}))
     for frame in frames[:20]:
         before = tracker.update(frame)
 
@@ -212,7 +212,7 @@ def test_failures_of_opencv_are_survived_too(
 
 
 def test_a_failure_that_lasts_is_raised_every_time_and_then_forgotten(frames: list[Frame]) -> None:
-    tracker = build_tracker(load_settings(overrides={"masklet_seconds": 0.0}))
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch", "masklet_seconds": 0.0}))
     for frame in frames[:20]:
         before = tracker.update(frame)
     for frame in frames[20:32]:
@@ -225,7 +225,7 @@ def test_a_failure_that_lasts_is_raised_every_time_and_then_forgotten(frames: li
 
 
 def test_a_reset_after_a_failure_starts_anew(frames: list[Frame]) -> None:
-    tracker = build_tracker(load_settings())
+    tracker = build_tracker(load_settings(overrides={"runtime": "torch"}))
     with failing(0, MemoryEncoder), pytest.raises(torch.OutOfMemoryError):
         tracker.update(frames[0])
     tracker.reset()

@@ -9,7 +9,7 @@ from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import STILL
 from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.existence import ExistenceModel
-from smotracker_ros.tracking.population import Population
+from smotracker_ros.tracking.population import Population, predict_all
 from smotracker_ros.tracking.target import Target
 
 
@@ -22,7 +22,7 @@ def test_as_many_lost_targets_are_kept_as_may_live_and_the_longest_lost_go_first
     # 1 and 2 live, 6 is lost the longest
     for identity in (3, 4, 5, 6):
         population[identity].state = TrackState.LOST
-        population[identity].predict(STILL, 0.1 * identity)
+        predict_all([population[identity]], STILL, 0.1 * identity)
     frame = Frame(np.zeros((240, 320, 3), np.uint8), 0)
     population.retire(frame, TrackerSettings(max_live_tracks=limit), ExistenceModel.load(), ClutterMap())
     population.bury()

@@ -8,6 +8,7 @@ from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.box_offset import box_margins, with_margins
 from smotracker_ros.tracking.camera_motion import STILL, CameraShift
+from smotracker_ros.tracking.population import predict_all
 from smotracker_ros.tracking.target import Target
 
 APPEARANCE = np.float32([1, 0])
@@ -47,7 +48,7 @@ def test_the_reported_box_keeps_the_detector_s_convention() -> None:
     target.detected(LABEL, 0.9, 1, APPEARANCE)
     moved = np.float32([30, 10, 30, 10])
     for _ in range(15):
-        target.predict(STILL, 1 / 30)
+        predict_all([target], STILL, 1 / 30)
         _see(target, TIGHT + moved)
     np.testing.assert_allclose(target.report({1: "drone"}, TrackerSettings()).box, LABEL + moved, atol=0.6)
     np.testing.assert_allclose(
@@ -62,18 +63,27 @@ def test_the_class_is_a_vote() -> None:
     assert target.report({1: "drone", 2: "bird"}, TrackerSettings()).class_name == "drone"
 
 
-def test_reach_grows_while_out_of_sight_only() -> None:
+def test_the_place_is_less_sure_the_longer_it_is_out_of_sight() -> None:
     target = _target()
     _see(target, TIGHT)
     assert target.reach == 0
     reaches = []
     for _ in range(30):
-        target.predict(STILL, 1 / 30)
+        predict_all([target], STILL, 1 / 30)
         reaches.append(target.reach)
-    assert reaches == sorted(reaches)
-    assert reaches[-1] == pytest.approx(1.5 * target.longer_side, rel=0.01)
+    assert reaches == sorted(reaches) and reaches[-1] > 5 * reaches[0] > 0
     _see(target, TIGHT)
     assert target.reach == 0
+
+
+def test_a_shaking_camera_makes_the_place_less_sure() -> None:
+    reaches = []
+    for error in (0.0, 5.0):
+        target = _target()
+        _see(target, TIGHT)
+        predict_all([target], CameraShift(STILL.matrix, True, error), 1 / 30)
+        reaches.append(target.reach)
+    assert reaches[1] == pytest.approx(np.hypot(reaches[0], 2 * 5.0), rel=1e-3)
 
 
 def test_a_jump_or_a_blow_up_does_not_agree_with_motion() -> None:
@@ -95,7 +105,7 @@ def test_margins_of_a_large_mask_do_not_turn_a_small_one_inside_out() -> None:
     _see(target, LABEL + np.float32([-20, -20, 20, 20]))
     target.detected(LABEL, 0.9, 1, APPEARANCE)
     for _ in range(60):
-        target.predict(STILL, 1 / 30)
+        predict_all([target], STILL, 1 / 30)
         _see(target, LABEL)
     assert (target.size >= 0.45 * (LABEL[2:] - LABEL[:2])).all()
     np.testing.assert_allclose(with_margins(TIGHT, np.float32([-1, -2, 3, 4])), TIGHT + np.float32([-1, -2, 3, 4]))
@@ -125,7 +135,7 @@ def test_the_reported_velocity_is_that_in_the_image() -> None:
     pan = CameraShift(np.float64([[1, 0, 2.0], [0, 1, -1.0]]), True)
     target = _confirmed()
     for index in range(1, 40):
-        target.predict(pan, 1 / 30)
+        predict_all([target], pan, 1 / 30)
         # one pixel per frame against the background
         _see(target, TIGHT + np.float32([3, -1, 3, -1]) * index)
     np.testing.assert_allclose(target.report({}, TrackerSettings()).velocity, [90, -30], atol=1.5)
@@ -136,7 +146,7 @@ def test_a_target_ages_by_more_than_a_step_of_motion() -> None:
     target = _confirmed()
     target.motion.velocity = np.float32([10, 0])
     before = target.motion.center.copy()
-    target.predict(STILL, 1.0, 4.0)
+    predict_all([target], STILL, 1.0, 4.0)
     np.testing.assert_allclose(target.motion.center - before, [10, 0], atol=1e-3)
     assert target.seconds_unseen == target.seconds_alive == 4.0
 

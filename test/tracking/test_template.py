@@ -12,6 +12,8 @@ from smotracker_ros.core.geometry import MaskPatch, box_centers
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.tracking.camera_motion import STILL
+from smotracker_ros.tracking.looks import LookQueue
+from smotracker_ros.tracking.population import predict_all
 from smotracker_ros.tracking.target import Target
 from smotracker_ros.tracking.template import Gliding
 
@@ -53,7 +55,7 @@ def every(seconds: float) -> TrackerSettings:
 
 
 def next_frame(target: Target) -> None:
-    target.predict(STILL, SECONDS)
+    predict_all([target], STILL, SECONDS)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_a_calm_target_is_put_where_its_picture_is(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     # expected 2 pixels to the right; it is 2.5 to the right and 1 down
-    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, turn_of(1), every(2 / 30), ()) == {1}
+    assert gliding.carry({1: target}, picture((52.5, 61)), SECONDS, turn_of(1), every(2 / 30), (), LookQueue()) == {1}
     assert target.mask is not None and target.mask_box is not None
     assert target.frames_since_seen == 0
     np.testing.assert_allclose(box_centers(target.mask_box)[0], [53, 61.5], atol=0.25)
@@ -79,10 +81,10 @@ def test_sam2_looks_when_it_is_the_targets_turn(gliding: Gliding) -> None:
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
     image = picture((52, 60))
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(4), every(2 / 30), ()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(4), every(2 / 30), (), LookQueue()) == set()
     assert target.mask is None
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(1 / 30), ()) == set()
-    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(2 / 30), ()) == {3}
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(1 / 30), (), LookQueue()) == set()
+    assert gliding.carry({3: target}, image, SECONDS, turn_of(3), every(2 / 30), (), LookQueue()) == {3}
 
 
 def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> None:
@@ -93,7 +95,7 @@ def test_all_calm_targets_are_looked_at_in_the_same_frames(gliding: Gliding) -> 
         for target in targets.values():
             gliding.remember(target, image)
             next_frame(target)
-        carried = gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), ())
+        carried = gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), (), LookQueue())
         looks.append(3 - len(carried))
         for number in targets.keys() - carried:
             box = np.float32([50 * number - 24, 57, 50 * number - 15, 64])
@@ -105,9 +107,9 @@ def test_a_target_that_looks_different_is_left_to_sam2(gliding: Gliding) -> None
     target = seen(1, 50, 60)
     gliding.remember(target, picture((50, 60)))
     next_frame(target)
-    assert gliding.carry({1: target}, picture(), SECONDS, turn_of(1), every(2 / 30), ()) == set()
+    assert gliding.carry({1: target}, picture(), SECONDS, turn_of(1), every(2 / 30), (), LookQueue()) == set()
     # far from where it is expected
-    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, turn_of(1), every(2 / 30), ()) == set()
+    assert gliding.carry({1: target}, picture((62, 60)), SECONDS, turn_of(1), every(2 / 30), (), LookQueue()) == set()
     assert target.mask is None
 
 
@@ -121,7 +123,7 @@ def test_what_long_waits_to_be_confirmed_rests_even_beside_a_neighbour(gliding: 
             for target in targets.values():
                 gliding.remember(target, image)
                 next_frame(target)
-            looks[waited] += 1 not in gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), ())
+            looks[waited] += 1 not in gliding.carry(targets, image, SECONDS, turn_of(turn), every(0.1), (), LookQueue())
             targets[2].see(MaskPatch(56, 57, np.ones((7, 9), dtype=np.bool_)), np.float32([56, 57, 65, 64]), 0.9, 0.0)
             if targets[1].mask is None:
                 box = np.float32([46, 57, 55, 64])
@@ -135,10 +137,10 @@ def test_neighbours_and_crossings_are_left_to_sam2(gliding: Gliding) -> None:
     for target in pair.values():
         gliding.remember(target, image)
         next_frame(target)
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (), LookQueue()) == set()
     pair[2].state = TrackState.LOST
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (1,)) == set()
-    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == {1}
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (1,), LookQueue()) == set()
+    assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (), LookQueue()) == {1}
 
 
 def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
@@ -151,7 +153,7 @@ def test_neighbours_are_those_whose_masks_are_near(gliding: Gliding) -> None:
             target.size = np.float32([9 + 2 * margin, 7 + 2 * margin])
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), ()) == {1, 2}, margin
+        assert gliding.carry(pair, later, SECONDS, turn_of(1), every(0.1), (), LookQueue()) == {1, 2}, margin
 
 
 def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
@@ -162,7 +164,7 @@ def test_what_rests_disturbs_where_it_touches_only(gliding: Gliding) -> None:
         for target in pair.values():
             gliding.remember(target, image)
             next_frame(target)
-        assert gliding.carry(pair, image, SECONDS, turn_of(1), every(0.1), ()) == carried
+        assert gliding.carry(pair, image, SECONDS, turn_of(1), every(0.1), (), LookQueue()) == carried
 
 
 @pytest.mark.parametrize("trouble", ["tentative", "missed", "doubtful"])
@@ -171,7 +173,7 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
     image = picture((50, 60))
     gliding.remember(target, image)
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(4 / 30), ()) == {1}, (
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(4 / 30), (), LookQueue()) == {1}, (
         "calm: three frames of four"
     )
     next_frame(target)
@@ -184,9 +186,9 @@ def test_what_is_not_calm_is_looked_at_in_every_second_frame(gliding: Gliding, t
             target.displacement.measure(np.float32([50.5, 60.5]))
     else:
         target.quality = 0.3
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(3), every(4 / 30), ()) == {1}
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(3), every(4 / 30), (), LookQueue()) == {1}
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(4 / 30), ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(4 / 30), (), LookQueue()) == set()
 
 
 @pytest.mark.parametrize("trouble", ["unseen", "at the border"])
@@ -198,13 +200,13 @@ def test_what_cannot_be_followed_is_left_to_sam2(gliding: Gliding, trouble: str)
     next_frame(target)
     if trouble == "unseen":
         next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(2 / 30), ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(2), every(2 / 30), (), LookQueue()) == set()
 
 
 def test_pictures_of_targets_that_are_gone_are_forgotten(gliding: Gliding) -> None:
     target = seen(1, 50, 60, (0.0, 0.0))
     image = picture((50, 60))
     gliding.remember(target, image)
-    gliding.carry({}, image, SECONDS, turn_of(1), every(2 / 30), ())
+    gliding.carry({}, image, SECONDS, turn_of(1), every(2 / 30), (), LookQueue())
     next_frame(target)
-    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(2 / 30), ()) == set()
+    assert gliding.carry({1: target}, image, SECONDS, turn_of(1), every(2 / 30), (), LookQueue()) == set()

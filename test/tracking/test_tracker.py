@@ -11,7 +11,7 @@ from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.geometry import box_centers
 from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.core.tracks import Tracks, TrackState, label_image
-from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.presets import build_detector, build_network, build_tracker, load_settings
 from smotracker_ros.training.clips import Clip, read_clip
 
 DATA = Path(os.environ.get("SMOTRACKER_DATA", "../shared/data"))
@@ -77,6 +77,20 @@ def test_the_same_frames_give_the_same_tracks_bit_for_bit() -> None:
         ]
 
     assert dump() == dump()
+
+
+def test_trackers_of_several_cameras_share_their_models() -> None:
+    settings = load_settings()
+    detector, network = build_detector(settings), build_network(settings)
+    streams = [_two_drones(20), [_sky({1: (200 - 3 * i, 60.0 + i)}, i) for i in range(20)]]
+    trackers = [build_tracker(settings, detector, network) for _ in streams]
+    together: list[list[Tracks]] = [[] for _ in streams]
+    for index in range(20):
+        for tracker, frames, shared in zip(trackers, streams, together, strict=True):
+            shared.append(tracker.update(frames[index]))
+    for frames, shared in zip(streams, together, strict=True):
+        for own, other in zip(_run(frames), shared, strict=True):
+            assert [(t.id, t.state, t.box.tobytes()) for t in own] == [(t.id, t.state, t.box.tobytes()) for t in other]
 
 
 def test_an_object_that_leaves_and_returns_keeps_its_id() -> None:

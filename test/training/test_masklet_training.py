@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from smotracker_ros.masklets.checkpoints import load_network
-from smotracker_ros.masklets.model import Decoded
+from smotracker_ros.masklets.checkpoints import load_steps
+from smotracker_ros.masklets.model import DecodedTensors
 from smotracker_ros.training.masklet_samples import SequenceSampler
 from smotracker_ros.training.masklets import MaskletTraining, mask_losses, train_masklets
 from smotracker_ros.training.scene_files import write_scene
@@ -98,9 +98,9 @@ def test_losses_prefer_the_truth() -> None:
     truth = torch.zeros(2, 32, 32)
     truth[0, 10:20, 12:18] = 1  # the second target is not visible
 
-    def decoded(mask: torch.Tensor, score: list[float]) -> Decoded:
+    def decoded(mask: torch.Tensor, score: list[float]) -> DecodedTensors:
         logits = (mask * 2 - 1)[:, None] * 6
-        return Decoded(logits, logits, torch.ones(2), torch.zeros(2, 8), torch.tensor(score))
+        return DecodedTensors(logits, logits, torch.ones(2), torch.zeros(2, 8), torch.tensor(score))
 
     weights = torch.ones(2)
     good, iou = mask_losses(decoded(truth, [5.0, -5.0]), truth, weights)
@@ -119,5 +119,5 @@ def test_an_interrupted_training_goes_on(material: Path) -> None:
     result = train_masklets(material / "data", output, MaskletTraining(iterations=4, **schedule))
     steps = [json.loads(line)["step"] for line in (output / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
-    network = load_network(result)
+    network = load_steps(result)
     assert network.name == "sam2-nano" and network.dense_box_prompt

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from smotracker_ros.io.sources import open_source
+from smotracker_ros.training.clips import ClipError, read_clip
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneFrame, SceneSettings, render_scene
 from smotracker_ros.training.targets import CLASS_NAMES, draw_patch, line_kernel, random_look, silhouette
@@ -195,6 +196,15 @@ def test_written_scene_can_be_read_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(first[:, 4:6], frames[0].boxes[:, 2:] - frames[0].boxes[:, :2])
     np.testing.assert_array_equal(first[:, 6], frames[0].visibility >= 0.15)
     np.testing.assert_array_equal(first[:, 7], frames[0].class_ids)
+
+
+def test_a_clip_states_its_modality(tmp_path: Path) -> None:
+    write_scene(tmp_path / "SCENE", replace(SMALL, frames=2, modality="visible"), 9)
+    assert not read_clip(tmp_path / "SCENE").is_infrared, "though its frames are as small as a thermal camera's"
+    file = tmp_path / "SCENE" / "seqinfo.ini"
+    file.write_text(file.read_text().replace("modality=visible", "modality=thermal"))
+    with pytest.raises(ClipError, match="'thermal'; write infrared or visible"):
+        read_clip(tmp_path / "SCENE")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,13 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.detection.yolo_model import YoloModel
+from smotracker_ros.detection.yolo_onnx import OnnxYoloDetector
 from smotracker_ros.evaluation.benchmarks.clips import scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, count_live, significant, spread
 from smotracker_ros.io.overlay import Trails, draw_overlay
+from smotracker_ros.masklets import onnx_network as onnx_network_module
 from smotracker_ros.masklets import propagator as propagator_module
 from smotracker_ros.masklets import views as views_module
-from smotracker_ros.masklets.model import MaskletNetwork
+from smotracker_ros.masklets.onnx_network import OnnxNetwork
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.presets import build_tracker, load_settings
 from smotracker_ros.tracking import detector_pass
@@ -35,28 +38,46 @@ _REST, _DRAWING = "the rest of the tracker", "drawing"
 
 
 def _steps() -> tuple[tuple[Any, str, str], ...]:
-    """Owner, attribute, and the step that its calls belong to."""
-    from ultralytics.nn.autobackend import AutoBackend  # after our detector module, which keeps it off the internet
-
+    """Owner, attribute, and the step that its calls belong to; networks in torch only where that is in use."""
     return (
-        (AutoBackend, "forward", "detector network"),
-        (MaskletNetwork, "encode", "image encoder"),
-        (MaskletNetwork, "condition", "memory attention"),
-        (MaskletNetwork, "decode", "mask decoder"),
-        (MaskletNetwork, "memorise", "memory encoder"),
-        (MaskletNetwork, "normalise", "cutting windows"),
+        *(_torch_steps() if "torch" in sys.modules else ()),
+        (OnnxYoloDetector, "infer", "detector network"),
+        (OnnxNetwork, "encode", "image encoder"),
+        (OnnxNetwork, "condition", "memory attention"),
+        (OnnxNetwork, "decode", "mask decoder"),
+        (OnnxNetwork, "memorise", "memory encoder"),
         (views_module, "cut", "cutting windows"),
         (propagator_module, "batch_memories", "collecting memories"),
-        (propagator_module, "keep_object", "pasting masks"),
+        (onnx_network_module, "stack_memories", "collecting memories"),
+        (propagator_module, "clean_masks", "pasting masks"),
         (propagator_module, "paste", "pasting masks"),
         (Propagator, "describe", "appearance"),
         (Propagator, "step", "propagation, the rest"),
         (Propagator, "prompt", "propagation, the rest"),
-        (YoloDetector, "detect", "detector, round its network"),
+        (YoloModel, "detect", "detector, round its network"),
         (CameraMotion, "update", "camera motion"),
         (detector_pass, "associate", "association"),
         (SmoTracker, "update", _REST),
     )
+
+
+def _torch_steps() -> tuple[tuple[Any, str, str], ...]:
+    from smotracker_ros.masklets import torch_network
+    from smotracker_ros.masklets.model import Sam2Steps
+
+    steps: list[tuple[Any, str, str]] = [
+        (Sam2Steps, "encode", "image encoder"),
+        (Sam2Steps, "condition", "memory attention"),
+        (Sam2Steps, "decode", "mask decoder"),
+        (Sam2Steps, "memorise", "memory encoder"),
+        (Sam2Steps, "normalise", "cutting windows"),
+        (torch_network, "stack_memories", "collecting memories"),
+    ]
+    if "ultralytics" in sys.modules:
+        from ultralytics.nn.autobackend import AutoBackend
+
+        steps.append((AutoBackend, "forward", "detector network"))
+    return tuple(steps)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ import psutil  # type: ignore[import-untyped]
 from smotracker_ros.core.tracks import Tracks, TrackState
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_LIBRARIES = ("torch", "numpy", "opencv-python-headless", "sam2", "ultralytics-opencv-headless", "boxmot")
+_LIBRARIES = (
+    "torch",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "sam2",
+    "ultralytics-opencv-headless",
+    "boxmot",
+)
 
 Say = Callable[[str], None]
 """Tells the user how far a benchmark is."""
@@ -143,17 +151,20 @@ def resident_mib() -> float:
 
 
 def use_threads(threads: int) -> None:
-    """Set torch and OpenCV up for all sides alike.
+    """Set torch, onnxruntime and OpenCV up for all sides alike.
 
     With one thread, CPU time holds no waiting of threads for each other. Denormal numbers are flushed, as the tracker
     does: they would slow single frames down many times.
     """
     import cv2
-    import torch
 
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     cv2.setNumThreads(threads)
+    with contextlib.suppress(ModuleNotFoundError):
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
 
 
 def describe_machine(threads: int) -> dict[str, Any]:

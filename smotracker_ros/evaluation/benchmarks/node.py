@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smotracker_ros.evaluation.benchmarks.measuring import BenchmarkError, PartUnavailableError, Result, Say
 
@@ -50,29 +52,10 @@ def run(settings: NodeSettings, say: Say) -> Result:
     """
     check_ros()
     say("camera and node, two processes")
+    names = ("frames", "live_frames", "single_frames", "width", "height", "targets", "fps", "threads", "preset")
+    options = {name: getattr(settings, name) for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "figures.json"
-        script = "import sys; from smotracker_ros.ros.speed import main; sys.exit(main())"
-        command = [sys.executable, "-c", script, "--output", str(output)]
-        for name in (
-            "frames",
-            "live_frames",
-            "single_frames",
-            "width",
-            "height",
-            "targets",
-            "fps",
-            "threads",
-            "preset",
-        ):
-            command += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
-        # The wheels of ROS complete the library path when Python starts, unless this says that it was done
-        environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-        environment |= {"OMP_NUM_THREADS": str(settings.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode or not output.exists():
-            raise BenchmarkError(f"the measurement of the node failed (exit code {done.returncode}):\n{done.stdout}")
-        figures = json.loads(output.read_text(encoding="utf-8"))
+        figures = run_measurement("smotracker_ros.ros.speed", Path(folder) / "figures.json", options, settings.threads)
     overhead, queued, live = figures["overhead"], figures["every_frame"], figures.get("latest")
     ros = {
         "frames_sent": queued["frames_sent"],
@@ -85,6 +68,31 @@ def run(settings: NodeSettings, say: Say) -> Result:
     if live:
         ros |= {"live_frames_per_second": live["answers_per_second"], "live_age_ms": live["age_ms"]["median"]}
     return Result({"ros": ros}, figures)
+
+
+def run_measurement(module: str, output: Path, options: Mapping[str, Any], threads: int) -> Any:
+    """What a module's `main` measures in a process of its own, which may import ROS.
+
+    Args:
+        module: its full name; it takes `--output` and the options.
+        output: JSON file that it writes.
+        options: by the names of the settings.
+        threads: CPU threads.
+
+    Raises:
+        BenchmarkError: if the process fails.
+    """
+    script = f"import sys; from {module} import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "--output", str(output)]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    # The wheels of ROS complete the library path when Python starts, unless this says that it was done
+    environment = {key: value for key, value in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode or not output.exists():
+        raise BenchmarkError(f"the measurement of the node failed (exit code {done.returncode}):\n{done.stdout}")
+    return json.loads(output.read_text(encoding="utf-8"))
 
 
 def check_ros() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.detection.yolo import YoloDetector
+from smotracker_ros.detection.yolo_loading import load_yolo
 from smotracker_ros.evaluation.benchmarks.clips import SceneClip, scene_clip
 from smotracker_ros.evaluation.benchmarks.measuring import (
     Ledger,
@@ -100,7 +100,7 @@ class UsualPipeline:
             ) from error
         logging.getLogger("boxmot").setLevel(logging.WARNING)  # it tells its settings whenever a scene begins
         self._make_tracker = ByteTrack
-        self._detector = YoloDetector()
+        self._detector = load_yolo()
         self._image_size = image_size
         self._tracker = ByteTrack()
         self.tracked: list[int] = []

@@ -98,6 +98,7 @@ def _page(figures: Figures, picture: str | None) -> Iterable[str]:
         ("Outside the networks", "non_network_share", "share", _share_section),
         ("Growth", "growth", "growth", _growth_section),
         ("The ROS node", "ros", "ros", _ros_section),
+        ("Start", "start", "start", _start_section),
     ):
         if key not in figures:
             continue
@@ -250,8 +251,29 @@ def _ros_section(key: Figures, details: Figures) -> Iterable[str]:
         rows += [
             ["answers per second, latest image only", key["live_frames_per_second"]],
             ["age of those answers", f"{_quartiles(details['latest']['age_ms'])} ms"],
+            ["SAM2 looks per frame then, and looks that had to wait", _looks(details["latest"])],
+            ["what the node says of itself", details["latest"].get("health", "")],
         ]
     yield from _table(("", ""), rows)
+
+
+def _looks(figures: Figures) -> str:
+    if "looks_per_frame" not in figures:
+        return ""
+    return f"{figures['looks_per_frame']:g} and {figures['waiting_per_frame']:g}"
+
+
+def _start_section(key: Figures, details: Figures) -> Iterable[str]:
+    yield "Seconds, medians (minimum to maximum)."
+    names = {
+        "help_seconds": "`smotracker --help`",
+        "help_cpu_seconds": "`smotracker --help`, CPU time",
+        "active_seconds": "the node, from its process's start until it is active",
+        "active_cpu_seconds": "CPU time until then",
+        "first_answer_seconds": "from a first image to its answer",
+        "first_answer_cpu_seconds": "CPU time for it",
+    }
+    yield from _table(("", ""), [[text, _range(details[name])] for name, text in names.items() if name in details])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import sam2
 import torch
 from sam2.build_sam import build_sam2_video_predictor
@@ -29,8 +30,8 @@ from smotracker_ros.evaluation.benchmarks.measuring import Result, Say, alternat
 from smotracker_ros.masklets.acceleration import accelerate, can_accelerate
 from smotracker_ros.masklets.checkpoints import instantiate_config, load_network
 from smotracker_ros.masklets.memory import FIFO, Entry
-from smotracker_ros.masklets.model import MaskletNetwork
 from smotracker_ros.masklets.propagator import Guess, Propagator
+from smotracker_ros.masklets.torch_network import TorchNetwork
 from smotracker_ros.masklets.windows import cut, whole_frame
 
 _CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
@@ -70,9 +71,9 @@ def run(settings: StockSettings, say: Say) -> Result:
         stock = _load_stock(weights, settings.image_size)
         whole = load_network(weights, settings.image_size)
         windows = load_network(weights, settings.window_size)
-        for network in (whole, windows):
-            if can_accelerate(network.device, network.precision):
-                network.readers = accelerate(network.model)
+        for steps in (whole.steps, windows.steps):
+            if can_accelerate(steps.device, steps.precision):
+                steps.readers = accelerate(steps.model)
         for number in settings.targets:
             say(f"{number} target(s): filling the memories")
             entry = _compare(settings, number, stock, whole, windows, Path(folder), say)
@@ -86,13 +87,13 @@ def _compare(
     settings: StockSettings,
     number: int,
     stock: Any,
-    whole: MaskletNetwork,
-    windows: MaskletNetwork,
+    whole: TorchNetwork,
+    windows: TorchNetwork,
     folder: Path,
     say: Say,
 ) -> dict[str, Any]:
     # before the first timed frame lie as many as pointers are kept, so that every slot of the memories is taken
-    first = whole.model.max_obj_ptrs_in_encoder + 1
+    first = whole.steps.model.max_obj_ptrs_in_encoder + 1
     clip = _Clip.drawn(Discs(number, settings.width, settings.height), first + settings.repetitions)
     sides: dict[str, StockSide | OurSide] = {
         "stock": StockSide(stock, whole, clip, folder),
@@ -146,7 +147,7 @@ class StockSide:
         folder: for the one picture that the predictor must be opened with.
     """
 
-    def __init__(self, predictor: Any, network: MaskletNetwork, clip: _Clip, folder: Path) -> None:
+    def __init__(self, predictor: Any, network: TorchNetwork, clip: _Clip, folder: Path) -> None:
         self._predictor, self._network, self._clip = predictor, network, clip
         self._newest = 0
         video = folder / "video"
@@ -162,7 +163,7 @@ class StockSide:
 
     def _input(self, index: int) -> torch.Tensor:
         image = self._clip.frames[index].image
-        return self._network.normalise(cut(image, whole_frame(image), self._network.image_size)[None])[0]
+        return self._network.steps.normalise(cut(image, whole_frame(image), self._network.image_size)[None])[0]
 
     def fill(self, before: int) -> None:
         """Follow the objects to frame 1 and put copies of what it left in memory up to frame `before`."""
@@ -212,7 +213,7 @@ class OurSide:
 
     def logits(self) -> torch.Tensor:
         """Low-resolution mask logits of the newest frame, (N, h, w)."""
-        return torch.stack(list(self._propagator.logits.values()))
+        return torch.from_numpy(np.stack(list(self._propagator.logits.values())))
 
 
 def _guess(box: FloatArray) -> Guess:

@@ -1,0 +1,58 @@
+"""Whether a pan-tilt camera holds a drone that crosses among birds: `python benchmarks/follow.py --seeds 5`.
+
+A panorama, a drone at 55 to 120 m and six birds are rendered as the head turns; the embedded models track, and the
+follower leads the head, which gets its commands 100 ms late. Prints a row per scene.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from smotracker_ros.evaluation.closed_loop import LoopSettings, follow_scene
+from smotracker_ros.presets import build_tracker, load_settings
+from smotracker_ros.training.pan_tilt_scene import PanTiltScene, PanTiltSettings
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="how many scenes")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each")
+    parser.add_argument("--delay", type=float, default=0.1, help="of the head, seconds")
+    parser.add_argument("--fps", type=float, default=15.0, help="images per second")
+    parser.add_argument(
+        "--turn-degrees",
+        type=float,
+        default=0.0,
+        help="tell the tracker the head's turns, with this standard deviation, degrees",
+    )
+    parser.add_argument(
+        "--gust-degrees", type=float, default=0.0, help="jerks of the mast, standard deviation in degrees"
+    )
+    options = parser.parse_args()
+    tracker = build_tracker(load_settings())
+    print("| scene | in the middle half | farthest from the middle | on the drone | ids | head [deg/s], 95 % |")
+    print("|---|---|---|---|---|---|")
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        scene = PanTiltScene(PanTiltSettings(seconds=options.seconds), seed)
+        settings = LoopSettings(
+            delay=options.delay,
+            fps=options.fps,
+            gust_degrees=options.gust_degrees,
+            turn_degrees=options.turn_degrees,
+        )
+        found = follow_scene(scene, tracker, settings, seed)
+        late = slice(round(2 * options.fps), None)  # the head has to arrive first
+        farthest = np.nanmax(np.abs(found.offsets[late]))
+        print(
+            f"| {seed} | {found.in_middle[late].mean():.3f} | {farthest:.2f} | {found.on_drone[late].mean():.3f} | "
+            f"{len(found.ids)} | {np.percentile(found.rates, 95):.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Directions of several cameras become targets with place, velocity and one id."""
