@@ -26,7 +26,7 @@ import typer
 from smotracker_ros.commands.evaluation import track_all
 from smotracker_ros.core.geometry import as_boxes
 from smotracker_ros.evaluation.bootstrap import interval, resampled_metrics
-from smotracker_ros.evaluation.comparison import Plan
+from smotracker_ros.evaluation.comparison import ComparisonError, Plan
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import default_cache
 from smotracker_ros.evaluation.metrics import SIMILARITIES, combine, read_tracks, score_sequence
@@ -115,7 +115,7 @@ def _load_without(left_out: str) -> Callable[..., ExistenceModel]:
 
 # Parts that no setting switches off
 PARTS: dict[str, tuple[Any, str, Any]] = {
-    "no camera motion": (CameraMotion, "update", lambda self, image, seconds: STILL),
+    "no camera motion": (CameraMotion, "update", lambda self, image, seconds, known: STILL),
     "crossings left to the masks": (Occlusions, "settle", lambda self, targets, detections, seen: {}),
     "what is not CONFIRMED may have another's mask": (
         occlusion,
@@ -169,6 +169,8 @@ def main(
         plan = plan_for(name, output)
         with _without(*PARTS[name]) if name in PARTS else nullcontext():
             rows[name] = track_all(plan, [TRACKER], chosen, 1)[TRACKER]
+        if rows[name]["combined"] is None:
+            raise ComparisonError(f"{name}: {rows[name]['note']}")
         draws[name] = _drawn(plan, chosen)
         text = (
             table(rows, data.resolve().name, len(chosen)) + "\n" + differences(draws, data.resolve().name, len(chosen))

@@ -1,21 +1,23 @@
-"""Variants of the ablation: each has tracks of its own, which are kept as long as they are of this variant."""
+"""Variants of the ablation: each has tracks of its own, which are kept as long as they are of this variant, and fits."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
+from smotracker_ros.evaluation.comparison import ComparisonError
 from smotracker_ros.tracking.camera_motion import STILL, CameraMotion
 from smotracker_ros.tracking.target import Target
 from smotracker_ros.training.scene_files import write_scene
 from smotracker_ros.training.scenes import SceneSettings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
-STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds: STILL)
+STILL_CAMERA: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds, known: STILL)
 NOTHING_REPORTED: tuple[Any, str, Any] = (Target, "judge", lambda self, *arguments: None)
 
 
@@ -72,3 +74,21 @@ def test_what_a_part_has_been_given_counts(ablation: ModuleType, tmp_path: Path)
     ablation.PARTS = {"a": again["b"], **again}
     second = {name: ablation.plan_for(name, tmp_path).variant for name in ablation.PARTS}
     assert first["b"] == second["b"] and first["a"] != second["a"]
+
+
+def test_replacements_take_what_the_part_takes(ablation: ModuleType) -> None:
+    """A part that is given one more argument would else fail in the middle of a long run."""
+    compared = 0
+    for name, (owner, attribute, replacement) in ablation.PARTS.items():
+        replaced = inspect.getattr_static(owner, attribute)
+        if isinstance(replaced, FunctionType) and isinstance(replacement, FunctionType):
+            taken = list(inspect.signature(replaced).parameters)
+            assert len(inspect.signature(replacement).parameters) == len(taken), f"{name}: {taken}"
+            compared += 1
+    assert compared > 5
+
+
+def test_a_variant_that_fails_says_why(ablation: ModuleType, data: Path, tmp_path: Path) -> None:
+    broken: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds, known: 1 / 0)
+    with pytest.raises(ComparisonError, match="broken: ZeroDivisionError"):
+        _run(ablation, data, tmp_path, broken=broken)
