@@ -82,9 +82,9 @@ def _without(owner: Any, name: str, replacement: Any) -> Iterator[None]:
 def _associate_without(left_out: str) -> Callable[..., Association]:
     """An association that looks at one cost less; what that says on the average goes into the bias."""
     weights = {name: weight for name, weight in AFFINITY.weights.items() if name != left_out}
-    affinity = Affinity(AFFINITY.bias + _TYPICAL_COST * AFFINITY.weights[left_out], weights, AFFINITY.lost)
+    without = Affinity(AFFINITY.bias + _TYPICAL_COST * AFFINITY.weights[left_out], weights, AFFINITY.lost)
 
-    def run(masklets: Side, detections: Side, lost: bool = False) -> Association:
+    def run(masklets: Side, detections: Side, affinity: Affinity = without, lost: bool = False) -> Association:
         return associate(masklets, detections, affinity, lost)
 
     return run

@@ -1,4 +1,4 @@
-"""Variants of the ablation: each has tracks of its own, which are kept as long as they are of this variant, and fits."""
+"""Variants of the ablation: each has tracks of its own, kept as long as they are of this variant; replacements fit."""
 
 from __future__ import annotations
 
