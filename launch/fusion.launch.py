@@ -35,25 +35,11 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "params_file", default_value="", description="Parameters as YAML; empty: the node's defaults."
     ),
-    DeclareLaunchArgument(
-        "use_sim_time",
-        default_value="",
-        choices=["", "true", "false"],
-        description="Take the time from /clock; empty: as in params_file, or false.",
-    ),
-    DeclareLaunchArgument(
-        "autostart",
-        default_value="",
-        choices=["", "true", "false"],
-        description="Activate at once; false: wait for a lifecycle manager; empty: as in params_file, or true.",
-    ),
+    shared_argument("use_sim_time"),
+    shared_argument("autostart"),
     shared_argument("run_id"),
     shared_argument("respawn"),
-    DeclareLaunchArgument(
-        "respawn_limit",
-        default_value="5",
-        description="Deaths within ten minutes after which it is not started again; 0: no limit.",
-    ),
+    shared_argument("respawn_limit"),
     shared_argument("fastdds_profile"),
 )
 

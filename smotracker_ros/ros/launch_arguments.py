@@ -36,6 +36,15 @@ SHARED = {
     "preset": SharedArgument("", "Named set-up of the tracker; empty: as in params_file, or y-smotracker."),
     "params_file": SharedArgument("config/tracker.yaml", "Parameters of the tracker as YAML.", is_shipped=True),
     "respawn": SharedArgument("true", "Start the node again if it dies.", choices=("true", "false")),
+    "use_sim_time": SharedArgument(
+        "", "Take the time from /clock; empty: as in params_file, or false.", choices=("", "true", "false")
+    ),
+    "autostart": SharedArgument(
+        "",
+        "Activate at once; false: wait for a lifecycle manager; empty: as in params_file, or true.",
+        choices=("", "true", "false"),
+    ),
+    "respawn_limit": SharedArgument("5", "Deaths within ten minutes after which it is not started again; 0: no limit."),
     "fastdds_profile": SharedArgument(
         "", "FastDDS profile of all nodes. Empty: yours, if the environment names one, else the package's."
     ),
