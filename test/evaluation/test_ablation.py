@@ -92,3 +92,9 @@ def test_a_variant_that_fails_says_why(ablation: ModuleType, data: Path, tmp_pat
     broken: tuple[Any, str, Any] = (CameraMotion, "update", lambda self, image, seconds, known: 1 / 0)
     with pytest.raises(ComparisonError, match="broken: ZeroDivisionError"):
         _run(ablation, data, tmp_path, broken=broken)
+
+
+def test_a_term_of_the_evidence_can_be_left_out(ablation: ModuleType, data: Path, tmp_path: Path) -> None:
+    name = "existence without score"
+    tracks = _run(ablation, data, tmp_path, **{name: ablation.PARTS[name]})
+    assert tracks[name][0] and tracks[name][0] != tracks["as shipped"][0]
