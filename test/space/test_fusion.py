@@ -21,15 +21,24 @@ SECOND = 1_000_000_000
 
 
 def view(
-    camera: str, seconds: float, targets: Sequence[Sequence[float]], ids: Sequence[int] = (), noise: float = 0.0
+    camera: str,
+    seconds: float,
+    targets: Sequence[Sequence[float]],
+    ids: Sequence[int] = (),
+    noise: float = 0.0,
+    widths: Sequence[float] = (),
 ) -> View:
-    """What a camera sees of points."""
+    """What a camera sees of points, or of targets of so many metres."""
     rng = np.random.default_rng(round(seconds * 1000))
     position = np.array(PLACES[camera])
     sightings = []
-    for track, target in zip(ids or range(1, len(targets) + 1), targets, strict=True):
+    for track, target, width in zip(
+        ids or range(1, len(targets) + 1), targets, widths or [0.0] * len(targets), strict=True
+    ):
         offset = np.array(target) - position + noise * rng.standard_normal(3)
-        sightings.append(Sighting(track, offset / np.linalg.norm(offset), 0.0005, "drone", 0.9))
+        distance = float(np.linalg.norm(offset))
+        size = width / distance * float(np.exp(0.2 * rng.standard_normal()))
+        sightings.append(Sighting(track, offset / distance, 0.0005, "drone", 0.9, size))
     return View(camera, 5 * SECOND + round(seconds * SECOND), position, tuple(sightings))
 
 
@@ -116,6 +125,48 @@ def test_rays_that_cross_by_chance_are_no_target() -> None:
     assert len({target.id for target, _ in placed}) == 2
     for target, time in placed:
         assert min(np.linalg.norm(target.position - place) for place in places(time)) < 6.0
+
+
+@pytest.mark.parametrize("place", [(6.0, 50.0, 15.0), (6.0, 100.0, 28.0), (6.0, 300.0, 60.0)])
+@pytest.mark.parametrize("sway", [0.0, 0.2])
+def test_what_hovers_is_found_however_near(place: tuple[float, float, float], sway: float) -> None:
+    """That it moves less than most must not speak for its being far away."""
+    fusion, results = Fusion(NAMES[:2]), list[FusedTargets]()
+    for step in range(120):
+        offset = sway * np.sin(step / 20 * np.array([1.3, 0.9, 1.1]))
+        results += fusion.add(view("ab"[step % 2], step / 20, [np.array(place) + offset]))
+    placed = [result for result in results if any(target.range_known for target in result.targets)]
+    assert placed and (placed[0].timestamp_ns - 5 * SECOND) / SECOND < 2.0
+    assert len({target.id for result in placed for target in result.targets}) == 1
+    assert np.linalg.norm(results[-1].targets[0].position - place) < 0.02 * np.linalg.norm(place)
+
+
+HOVERING = [(-6.0, 140.0, 38.0), (6.0, 100.0, 28.0)]
+"""In one plane with the cameras a and b: rays of both cross in four places, and nothing moves."""
+
+
+def _hover(widths: Sequence[float]) -> list[FusedTargets]:
+    fusion, results = Fusion(NAMES[:2]), list[FusedTargets]()
+    for step in range(160):
+        camera, ids = ("a", (1, 2)) if step % 2 else ("b", (2, 1))
+        results += fusion.add(view(camera, step / 20, HOVERING, ids, widths=widths))
+    return results
+
+
+def test_widths_tell_targets_from_ghosts_where_nothing_moves() -> None:
+    last = _hover([6.0, 0.4])[-1]
+    assert len(last.targets) == 2 and all(target.range_known for target in last.targets)
+    for target in last.targets:
+        assert min(np.linalg.norm(target.position - place) for place in HOVERING) < 3.0
+    assert [target.cameras for target in last.targets] in (
+        [(("a", 1), ("b", 2)), (("a", 2), ("b", 1))],
+        [(("a", 2), ("b", 1)), (("a", 1), ("b", 2))],
+    )
+
+
+@pytest.mark.parametrize("widths", [(), (0.5, 0.5)])
+def test_without_them_nobody_is_chosen(widths: Sequence[float]) -> None:
+    assert not any(target.range_known for result in _hover(widths) for target in result.targets)
 
 
 def test_places_and_ids_in_a_scene_with_errors_of_clocks_and_poses() -> None:

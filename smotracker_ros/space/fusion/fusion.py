@@ -141,6 +141,7 @@ class Fusion:
         strand = known[0] if known else Strand(
             camera, sighting.track, seconds, seconds, sighting.direction, sighting.deviation, view.position
         )  # fmt: skip
+        strand.widen(sighting.size, seconds - strand.last)
         strand.last, strand.direction, strand.deviation = seconds, sighting.direction, sighting.deviation
         strand.position, strand.class_name = view.position, sighting.class_name
         strand.probability, strand.size, strand.friendly = sighting.probability, sighting.size, sighting.friendly
@@ -203,7 +204,7 @@ class Fusion:
     @staticmethod
     def _is_own(target: Target, age: float) -> bool:
         """Whether a target is no other one that has its id already."""
-        return target.doubt < 0.0 or len(target.cameras) > 1 or age >= _DOUBT_SECONDS
+        return target.doubt < 0.0 or age >= _DOUBT_SECONDS
 
 
 def _is_usable(sighting: Sighting, least: float) -> bool:

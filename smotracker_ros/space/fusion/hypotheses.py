@@ -80,7 +80,9 @@ class Hypotheses:
         mean: float64 (N, K, D): place, velocity, and by camera rotation (3) and clock (1).
         covariance: float64 (N, K, D, D).
         log_weights: float64 (N, K), normalised; those that count for nothing are -inf.
-        evidence: float64 (N,), log-density of all directions so far, per steradian each.
+        together: float64 (N,), log-density, per steradian each, of the directions since a second camera joined in.
+        alone: float64 (N, K), that of the directions before, by component.
+        origin: float64 (N, 3), where the camera of the first direction stood, metres.
         started: bool (N,), whether there was a first direction.
         seen_by: bool (N, cameras), which cameras gave directions.
 
@@ -96,7 +98,9 @@ class Hypotheses:
         self.mean = np.zeros((number, components, size))
         self.covariance = np.zeros((number, components, size, size))
         self.log_weights = np.full((number, components), -np.log(components))
-        self.evidence = np.zeros(number)
+        self.together = np.zeros(number)
+        self.alone = np.zeros((number, components))
+        self.origin = np.zeros((number, 3))
         self.started = np.zeros(number, dtype=np.bool_)
         self.seen_by = np.zeros((number, cameras), dtype=np.bool_)
         self._errors = np.tile(model.errors, cameras)
@@ -110,10 +114,30 @@ class Hypotheses:
         copy.covariance = self.covariance[index : index + 1, kept].copy()
         copy.log_weights = self.log_weights[index : index + 1, kept].copy()
         copy.log_weights -= _log_sum(copy.log_weights)[:, None]
-        copy.evidence = self.evidence[index : index + 1].copy()
+        copy.together = self.together[index : index + 1].copy()
+        copy.alone = self.alone[index : index + 1, kept].copy()
+        copy.origin = self.origin[index : index + 1].copy()
         copy.started = self.started[index : index + 1].copy()
         copy.seen_by = self.seen_by[index : index + 1].copy()
         return copy
+
+    def evidence(self, index: int, place: Float64Array | None = None) -> float:
+        """Log-density of all directions that a filter was given, per steradian each.
+
+        What one camera saw alone counts as it is at the distance that is asked about: taken over all distances,
+        whatever hovers near by would rather be something far away.
+
+        Args:
+            index: of the filter; none of its components may have been dropped.
+            place: float64 (3,), at whose distance, metres; None: where the filter itself has its target.
+        """
+        offset = (self.likeliest(index)[PLACE] if place is None else place) - self.origin[index]
+        distance, ranges = np.log(max(float(np.linalg.norm(offset)), _NEAREST)), np.log(self._model.ranges)
+        return float(self.together[index] + np.interp(distance, ranges, self.alone[index]))
+
+    def likeliest(self, index: int) -> Float64Array:
+        """Place and velocity, float64 (6,), of a filter's most probable component, metres and m/s."""
+        return np.asarray(self.mean[index, self.log_weights[index].argmax(), :_MOTION])
 
     def predict(self, seconds: float) -> None:
         """Let time pass."""
@@ -161,7 +185,6 @@ class Hypotheses:
         log_weights = self.log_weights[rows] + log_density
         total = _log_sum(log_weights)
         believed = (total > OUTLIER) | ~self.started[rows]
-        self.evidence[rows] += np.where(believed, total, OUTLIER)
         self.started[rows] = True
         gain = across @ inverse
         mean -= (gain @ innovation[..., None])[..., 0]
@@ -170,8 +193,13 @@ class Hypotheses:
         self.mean[sure], self.covariance[sure] = mean[believed], covariance[believed]
         self.seen_by[sure, camera] = True
         # How smoothly something moves across one camera's image says how far it is only to who knows how it flies
-        told = believed & (self.seen_by[rows].sum(axis=1) > 1)
+        joint = self.seen_by[rows].sum(axis=1) > 1
+        told = believed & joint
         self.log_weights[rows[told]] = log_weights[told] - total[told, None]
+        self.together[rows] += np.where(joint, np.where(believed, total, OUTLIER), 0.0)
+        # what a component cannot explain is an outlier to it
+        single = np.where(believed[:, None], np.maximum(log_density, OUTLIER), OUTLIER)
+        self.alone[rows] += np.where(joint[:, None], 0.0, single)
         return believed
 
     def log_density(
@@ -200,6 +228,7 @@ class Hypotheses:
         kept = self.log_weights[0] > _LEAST_WEIGHT
         if not kept.all():
             self.mean, self.covariance = self.mean[:, kept], self.covariance[:, kept]
+            self.alone = self.alone[:, kept]
             self.log_weights = self.log_weights[:, kept] - _log_sum(self.log_weights[:, kept])[:, None]
 
     def settle(self, distance: float) -> None:
@@ -221,7 +250,7 @@ class Hypotheses:
         self.covariance[0, 0, VELOCITY, VELOCITY] = velocity + _SETTLING_SPEED**2 * np.eye(3)
         diagonal = np.arange(_MOTION, size)
         self.covariance[0, 0, diagonal, diagonal] = self._errors
-        self.log_weights = np.zeros((1, 1))
+        self.log_weights, self.alone = np.zeros((1, 1)), np.zeros((1, 1))
 
     def _begin(self, rows: IntArray, position: Float64Array, directions: Float64Array) -> None:
         """Components along the ray at all distances; across it anywhere, which the direction then narrows."""
@@ -238,6 +267,7 @@ class Hypotheses:
         covariance[:, :, diagonal, diagonal] = self._errors
         self.covariance[rows] = covariance
         self.log_weights[rows] = -np.log(len(ranges))
+        self.origin[rows] = position
 
     def _innovation(
         self, mean: Float64Array, camera: int, position: Float64Array, directions: Float64Array

@@ -3,7 +3,8 @@
 Two sets of tracks are compared by evidence: how well one filter explains both over the recent past, against two. It
 holds epipolar distance, time and motion in one number, errors of poses and clocks included. Rays of two targets that
 cross by chance (a ghost) fit at one moment, and cease to as the targets move; as long as two partners are about as
-likely, none is chosen.
+likely, none is chosen. Widths have their say, too (:mod:`smotracker_ros.space.fusion.widths`): at the place of a ghost
+one target would be wider from one camera than from the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from smotracker_ros.space.fusion.hypotheses import PLACE, VELOCITY, Float64Array, Hypotheses
 from smotracker_ros.space.fusion.settings import FusionSettings
 from smotracker_ros.space.fusion.target import Target
+from smotracker_ros.space.fusion.widths import width_log_odds
 from smotracker_ros.space.fusion.window import STEP_SECONDS, Strand, Window
 
 # Log-odds, before anything is seen, that a track of one camera is a given one of another camera
@@ -67,17 +69,20 @@ class Reviewer:
         sets = [frozenset(targets[index].strands) for index in alone]
         joint = [frozenset(targets[i].strands + targets[j].strands) for i, j in pairs]
         filters = self._window.explain(sets + joint, seconds)
-        own = dict(zip(alone, filters.evidence, strict=False))
+        places = {index: row for row, index in enumerate(alone)}
         odds = {
-            pair: float(PRIOR + filters.evidence[len(sets) + row] - own[pair[0]] - own[pair[1]])
+            pair: self._odds(
+                filters, len(sets) + row, [places[index] for index in pair], [targets[index].strands for index in pair]
+            )
             for row, pair in enumerate(pairs)
-            if len(sets) + row < len(filters.evidence)
+            if len(sets) + row < len(filters.together)
         }
         gone: set[int] = set()
         for pair, value in sorted(odds.items(), key=lambda item: -item[1]):
             first, second = pair
-            for index in pair:
-                targets[index].doubt = max(targets[index].doubt, value)
+            for index, other in (pair, pair[::-1]):
+                if targets[other].id or len(targets[index].cameras) < 2:
+                    targets[index].doubt = max(targets[index].doubt, value)
             if gone & set(pair) or value - self._rivals(pair, odds) < self._threshold:
                 continue
             if not self._watched(targets[first], targets[second], seconds):
@@ -85,7 +90,10 @@ class Reviewer:
             row = len(sets) + pairs.index(pair)
             self._unite(targets[first], targets[second])
             targets[first].replace_filter(filters.take(row), seconds)
-            targets[first].doubt = -np.inf
+            known = (
+                v for key, v in odds.items() for i in key if i not in pair and set(key) & set(pair) and targets[i].id
+            )
+            targets[first].doubt = max(known, default=-np.inf)
             gone |= {first, second}
             targets[second].strands = []
         targets[:] = [target for target in targets if target.strands]
@@ -136,8 +144,14 @@ class Reviewer:
         """Log-odds of what else could be, of all partners that cannot be one target with those of the pair.
 
         Each partner of either stands against the pair, unless it goes well with the other one, too: in three cameras
-        three tracks may be one target.
+        three tracks may be one target. What stands against the pair counts with what each choice leaves to those that
+        it leaves alone: where two rays of each camera cross in four places, the two pairs together are compared.
         """
+
+        def best(target: int, taken: set[int]) -> float:
+            """What a target may still be one with."""
+            return max((v for key, v in odds.items() if target in key and not (set(key) - {target}) & taken), default=0)
+
         values = [0.0]
         for other, value in odds.items():
             shared = set(pair) & set(other)
@@ -145,7 +159,8 @@ class Reviewer:
                 continue
             (third,), (fourth,) = set(other) - shared, set(pair) - shared
             if odds.get((min(third, fourth), max(third, fourth)), -1.0) <= 0.0:
-                values.append(value)
+                taken = {*pair, third}
+                values.append(value + max(best(fourth, taken), 0.0) - max(best(third, taken), 0.0))
         return float(np.logaddexp.reduce(values))
 
     @staticmethod
@@ -185,16 +200,45 @@ class Reviewer:
         for target in several:
             recent = self._recent(target, seconds)
             whole = row + 2 * len(recent)
-            if whole >= len(filters.evidence):
+            if whole >= len(filters.together):
                 return  # too many for one turn
-            gains = [filters.evidence[row + 2 * n] + filters.evidence[row + 2 * n + 1] for n in range(len(recent))]
-            best = int(np.argmax(gains))
-            if gains[best] - PRIOR - filters.evidence[whole] > _SPLIT_MARGIN:
-                strand = recent[best]
-                rest, own = filters.take(row + 2 * best), filters.take(row + 2 * best + 1)
+            odds = [
+                self._odds(
+                    filters,
+                    whole,
+                    [row + 2 * n, row + 2 * n + 1],
+                    [[item for item in target.strands if item is not strand], [strand]],
+                )
+                for n, strand in enumerate(recent)
+            ]
+            worst = int(np.argmin(odds))
+            if odds[worst] < -_SPLIT_MARGIN:
+                strand = recent[worst]
+                rest, own = filters.take(row + 2 * worst), filters.take(row + 2 * worst + 1)
                 targets.append(part(target, strand, own, seconds))
                 target.replace_filter(rest, seconds)
             row = whole + 1
+
+    def _odds(
+        self, filters: Hypotheses, joint: int, apart: Sequence[int], strands: Sequence[Sequence[Strand]]
+    ) -> float:
+        """Log-odds that two sets of tracks are one target.
+
+        Two that are apart are judged at the distance at which they would be one: that something flies smoothly, or
+        hardly at all, must not speak for its being far away. That one target would fly too fast there does speak
+        against it.
+
+        Args:
+            filters: of the sets and of their union.
+            joint: row of the union.
+            apart: rows of both sets.
+            strands: tracks of both sets.
+        """
+        state = filters.likeliest(joint)
+        gained = filters.evidence(joint) - sum(filters.evidence(row, state[PLACE]) for row in apart)
+        swift = 0.5 * float(state[VELOCITY] @ state[VELOCITY]) / self._settings.speed**2
+        one, two = strands
+        return PRIOR + gained - swift + width_log_odds(one, two, state[PLACE])
 
     @staticmethod
     def _recent(target: Target, seconds: float) -> list[Strand]:

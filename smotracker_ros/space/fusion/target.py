@@ -27,7 +27,8 @@ class Target:
         seconds: of the filter.
         born: time of its first view.
         id: 0 until it is confirmed.
-        doubt: log-odds that it is the same as another target, which will be known soon.
+        doubt: log-odds that it is the same as another target, which will be known soon; if several cameras see it,
+            as one that has an id.
         classes: how often it was called what.
         parted: serial numbers of targets from which tracks of this one were parted, and when.
         settled: whether its filter has begun anew at a known place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from smotracker_ros.space.fusion.hypotheses import Float64Array, Hypotheses, Mot
 
 STEP_SECONDS = 0.2
 """Views are kept so far apart: nearer ones err alike, and tell nothing new of who is who."""
+
+# Seconds over which a target's width is averaged: wings beat, and drones turn
+_WIDTH_SECONDS = 1.0
 
 LARGEST_BATCH = 96
 """Hypotheses that are compared at a time."""
@@ -33,6 +37,7 @@ class Strand:
         class_name: as last called.
         probability: as last said.
         size: angle in radians, as last seen.
+        width: that angle, averaged over the last second or so, radians; 0: not known.
         friendly: name of the friendly target, as last called.
     """
 
@@ -46,8 +51,15 @@ class Strand:
     class_name: str = ""
     probability: float = 1.0
     size: float = 0.0
+    width: float = 0.0
     friendly: str = ""
     missed_since: float | None = None
+
+    def widen(self, size: float, seconds: float) -> None:
+        """Take the angle of a view, so many seconds after the one before, into the average; 0: it is not known."""
+        if size > 0:
+            share = 1 - math.exp(-seconds / _WIDTH_SECONDS) if self.width > 0 else 1.0
+            self.width += share * (size - self.width)
 
     def overlaps(self, other: Strand) -> bool:
         """Whether both were seen by the same camera at the same time: then they are two targets."""
@@ -90,7 +102,7 @@ class Window:
         self._samples.append(_Sample(seconds, camera, position, seen))
 
     def explain(self, hypotheses: Sequence[frozenset[Strand]], until: float) -> Hypotheses:
-        """Filters that take each set of strands for one target; :attr:`Hypotheses.evidence` says how well they do.
+        """Filters that take each set of strands for one target; :meth:`Hypotheses.evidence` says how well they do.
 
         Args:
             hypotheses: the sets; only the first :data:`LARGEST_BATCH` are looked at.
