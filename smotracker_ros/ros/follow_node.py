@@ -25,10 +25,11 @@ from smotracker_ros.ros.images import NANOSECONDS, to_nanoseconds, to_stamp
 from smotracker_ros.ros.inputs import Input
 from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
 from smotracker_ros.ros.parameters import check_changes
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
+from smotracker_ros.ros.poses import TfPoses
 from smotracker_ros.ros.qos import result_profile
 from smotracker_ros.space.extrinsics import ExtrinsicsError, read_extrinsics
 from smotracker_ros.space.follow import Candidate, Follower
+from smotracker_ros.space.frame_poses import FilePoses, Poses
 from smotracker_ros.space.pan_tilt import Commander, angle_rates, angles_of
 from smotracker_ros.space.poses import PoseError
 from smotracker_ros.srv import ChooseTarget

@@ -38,9 +38,10 @@ from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.ros.inputs import Input
 from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
 from smotracker_ros.ros.parameters import check_changes, setting_parameters
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
+from smotracker_ros.ros.poses import TfPoses
 from smotracker_ros.ros.qos import result_profile
 from smotracker_ros.space.extrinsics import ExtrinsicsError, read_extrinsics
+from smotracker_ros.space.frame_poses import FilePoses, Poses
 from smotracker_ros.space.fusion.fusion import Fusion
 from smotracker_ros.space.fusion.messages import NoBearingsError, detection_array, pixel_angle, read_view
 from smotracker_ros.space.fusion.settings import FusionSettings

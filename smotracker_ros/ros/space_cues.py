@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -12,12 +11,13 @@ from vision_msgs.msg import Detection3DArray
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.notices import Trouble
 from smotracker_ros.io.calibration import Calibration
-from smotracker_ros.ros.hints import HintInbox, HintOptions
 from smotracker_ros.ros.inputs import Input
 from smotracker_ros.ros.node_parameters import NodeParameter
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
+from smotracker_ros.ros.poses import TfPoses
 from smotracker_ros.space.camera_turn import camera_turn
 from smotracker_ros.space.extrinsics import read_extrinsics
+from smotracker_ros.space.frame_poses import FilePoses, Poses
+from smotracker_ros.space.hint_messages import HintInbox, HintOptions
 from smotracker_ros.space.hints import HintErrors, SpaceHint
 from smotracker_ros.space.poses import PoseError
 from smotracker_ros.tracking.camera_motion import CameraShift
@@ -179,10 +179,9 @@ class SpaceCues:
 
     def facts(self, book: GateBook) -> dict[str, object]:
         """What became of 3D cues, for the diagnostics."""
-        refused = Counter(book.counts) + self._inbox.counts
-        used = refused.pop("used", 0)
-        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(refused.items()) if number)
-        return {"3D cues used": used, "3D cues refused": refused.total(), "3D cues refused because": reasons}
+        used, refused = self._inbox.outcome(book)
+        reasons = ", ".join(f"{number} {reason}" for reason, number in refused.items())
+        return {"3D cues used": used, "3D cues refused": sum(refused.values()), "3D cues refused because": reasons}
 
     def clear(self) -> None:
         """Forget cues that have not been taken."""
