@@ -110,9 +110,9 @@ def cues(rig: Rig, late: float = 0.0, stamped_late: float = 0.0) -> Iterator[Mes
         yield seconds + late, "/cues_3d", DETECTIONS, detections(seconds + stamped_late, place, "radar")
 
 
-def bag_with(source: Path, output: Path, *messages: Message) -> Path:
+def bag_with(source: Path, output: Path, *messages: Message, storage: str = "mcap") -> Path:
     """A copy of a bag with more in it, in the order of the recording; a message that is bytes stands as it is."""
-    with open_bag(source) as reader, new_bag(output, "mcap") as writer:
+    with open_bag(source) as reader, new_bag(output, storage) as writer:
         rows = [(time, item.topic, item.msgtype, bytes(raw)) for item, time, raw in bag_messages(reader)]
         for seconds, topic, kind, message in messages:
             raw = message if isinstance(message, bytes) else bytes(typestore().serialize_cdr(message, kind))
@@ -149,9 +149,10 @@ def late_bag(rig: Rig, scene: Path, tmp_path_factory: pytest.TempPathFactory) ->
     )
 
 
-@pytest.mark.parametrize("late", [0.0, LATE])
-def test_a_cue_meets_the_image_of_its_time(rig: Rig, scene: Path, tmp_path: Path, late: float) -> None:
-    bag = bag_with(scene / "camera_1" / "bag", tmp_path / "bag", *transforms(rig), *cues(rig, late))
+@pytest.mark.parametrize(("late", "storage"), [(0.0, "mcap"), (LATE, "sqlite3")])
+def test_a_cue_meets_the_image_of_its_time(rig: Rig, scene: Path, tmp_path: Path, late: float, storage: str) -> None:
+    source = scene / "camera_1" / "bag"
+    bag = bag_with(source, tmp_path / "bag", *transforms(rig), *cues(rig, late), storage=storage)
     summary = track(bag, tmp_path / "tracked")
     assert names(tmp_path / "tracked") == ["ALPHA"]
     assert summary.cues_used > 10
