@@ -5,6 +5,11 @@
 Trackers are simulated: true directions with the noise of boxes, misses, interruptions, exchanged ids and false tracks
 (`smotracker_ros.evaluation.space.TrackerErrors`). Each scene is also fused with clocks that are 20 ms
 off and poses that are 0.1 degrees off.
+
+    python benchmarks/fusion.py --sway 1.5 --output sway.md
+
+compares masts that stand with masts that sway, whose poses are known at the images' stamps, and with poses that are
+100 ms late.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import typer
 
 from smotracker_ros.commands.progress import progress_bar
 from smotracker_ros.evaluation.space import SpaceScores, TrackerErrors, pose_bound, score_targets, simulate_tracks
+from smotracker_ros.evaluation.sway import Sway
 from smotracker_ros.space.fusion.fusion import Fusion
 from smotracker_ros.training.space_rig import SpaceSettings, make_rig
 
@@ -34,21 +40,30 @@ HEAD = (
 )
 
 
-def fuse_scene(settings: SpaceSettings, seed: int, errors: TrackerErrors) -> SpaceScores:
+SWAYING = ((30.0, 100.0, 3), (30.0, 200.0, 3))
+"""Baseline, distance and number of targets of the scenes with masts that sway."""
+
+LATE_SECONDS = 0.1
+
+
+def fuse_scene(settings: SpaceSettings, seed: int, errors: TrackerErrors, sway: Sway | None = None) -> SpaceScores:
     """Scores of one scene."""
     rig = make_rig(settings, seed)
     fusion = Fusion([camera.name for camera in rig.cameras], warn=lambda text: None)
-    results = [result for view in simulate_tracks(rig, errors, seed) for result in fusion.add(view)]
+    results = [result for view in simulate_tracks(rig, errors, seed, sway) for result in fusion.add(view)]
     return score_targets(results + fusion.flush(), rig, settings.seconds, errors.pixels)
 
 
-def row(settings: SpaceSettings, found: list[SpaceScores], by_poses: float) -> str:
+def row(settings: SpaceSettings, found: list[SpaceScores], by_poses: float, sway: Sway | None = None) -> str:
     """A line of the table: means over the scenes, NaN left out; `by_poses`: what a tenth of a degree alone leaves."""
     mean = {
         field.name: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
         for field, values in zip(fields(SpaceScores), np.array([astuple(item) for item in found]).T, strict=True)
     }
     off = f"{1e3 * settings.clock_offset:.0f} ms, {settings.pose_error:g} deg" if settings.pose_error else "right"
+    if sway is not None:
+        off = f"sway {sway.degrees:g} deg" if sway.degrees else "stand"
+        off += f", {1e3 * sway.late_seconds:.0f} ms late" if sway.late_seconds else ""
     return (
         f"| {settings.baseline:g} | {settings.distance:g} | {settings.targets} | {off} | {mean['error']:.2f} "
         f"| {mean['bound']:.2f} | {mean['filtered_bound']:.2f} | {by_poses:.2f} | {mean['found']:.2f} "
@@ -63,14 +78,35 @@ def poses(settings: SpaceSettings, first_seed: int, seeds: int) -> float:
     return float(np.mean([pose_bound(rig, settings.seconds, 0.1) for rig in rigs]))
 
 
+def swaying(output: Path, seconds: float, seeds: range, fps: float, degrees: float) -> None:
+    """Fuse scenes of masts that stand, that sway, and whose poses are late; write a table."""
+    lines, kinds = [HEAD], (Sway(), Sway(degrees), Sway(degrees, late_seconds=LATE_SECONDS))
+    with progress_bar() as progress:
+        task = progress.add_task("fusing", total=len(SWAYING) * len(kinds) * len(seeds))
+        for (baseline, distance, targets), sway in itertools.product(SWAYING, kinds):
+            settings = SpaceSettings(baseline=baseline, distance=distance, targets=targets, seconds=seconds, fps=fps)
+            found = []
+            for seed in seeds:
+                found.append(fuse_scene(settings, seed, TrackerErrors(), sway))
+                progress.advance(task)
+            lines.append(row(settings, found, poses(settings, seeds.start, len(seeds)), sway))
+            output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main(
     output: Annotated[Path, typer.Option(help="Markdown file for the table.")],
     seconds: Annotated[float, typer.Option(help="Length of a scene.")] = 60.0,
     seeds: Annotated[int, typer.Option(help="Scenes of each kind.")] = 2,
     first_seed: Annotated[int, typer.Option(help="Of the scenes.")] = 100,
     fps: Annotated[float, typer.Option(help="Images per second of each camera.")] = 10.0,
+    sway: Annotated[
+        float, typer.Option(help="Instead: masts that sway by so many degrees (standard deviation).")
+    ] = 0.0,
 ) -> None:
     """Fuse scenes of all kinds and write a table."""
+    if sway:
+        swaying(output, seconds, range(first_seed, first_seed + seeds), fps, sway)
+        return
     kinds = [(baseline, distance, 3) for baseline, distances in DISTANCES.items() for distance in distances]
     kinds += [(30.0, 200.0, targets) for targets in (1, 2, 4, 5)]
     lines = [HEAD]

@@ -9,7 +9,7 @@ import numpy as np
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.io.calibration import track_bearings
-from smotracker_ros.space.camera_turn import CameraTurn
+from smotracker_ros.space.camera_turn import camera_turn
 from smotracker_ros.space.follow import Candidate, Follower, FollowSettings
 from smotracker_ros.space.pan_tilt import Commander, HeadLimits, angle_rates, angles_of
 from smotracker_ros.space.poses import Float64Array, PoseBuffer
@@ -158,7 +158,7 @@ def follow_scene(scene: PanTiltScene, tracker: SmoTracker, settings: LoopSetting
     period = 1 / settings.fps
     waiting: deque[tuple[float, int, list[Candidate], Float64Array]] = deque()
     gusts = Gusts(settings.gust_degrees, scene.settings.seconds, seed)
-    turn, stated_poses = CameraTurn(), PoseBuffer("the head's pose")
+    stated_poses = PoseBuffer("the head's pose")
     offsets, on_drone, rates = [], [], []
     ids: list[int] = []
     size = np.array([scene.settings.width, scene.settings.height])
@@ -172,8 +172,9 @@ def follow_scene(scene: PanTiltScene, tracker: SmoTracker, settings: LoopSetting
         stated = head.at(now) + gusts.at(now) + np.radians(settings.encoder_degrees) * rng.standard_normal(2)
         stated_poses.add(stamp, head_pose(*stated))
         known = None
-        if settings.turn_degrees:
-            known = turn.shift(stamp, stated_poses, scene.calibration, settings.turn_degrees)
+        if settings.turn_degrees and tracker.last_timestamp_ns is not None:
+            before_ns = tracker.last_timestamp_ns
+            known = camera_turn(before_ns, stamp, stated_poses, scene.calibration, settings.turn_degrees)
         tracks = tracker.update(Frame(image, stamp, index), known_shift=known)
         bearings = track_bearings(tracks, scene.calibration)
         waiting.append((now + settings.processing, stamp, candidates_of(tracks, bearings), stated))

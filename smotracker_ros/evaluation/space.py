@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from smotracker_ros.evaluation.sway import Sway
 from smotracker_ros.space.fusion.sightings import FusedTargets, Sighting, View
 from smotracker_ros.training.space_rig import Rig, RigCamera
 from smotracker_ros.training.targets import CLASS_NAMES
@@ -72,20 +73,30 @@ class SpaceScores:
     within: float
 
 
-def simulate_tracks(rig: Rig, errors: TrackerErrors, seed: int) -> list[View]:
-    """What trackers would report of a scene, without rendering it: views in the order of arrival, by true time."""
+def simulate_tracks(rig: Rig, errors: TrackerErrors, seed: int, sway: Sway | None = None) -> list[View]:
+    """What trackers would report of a scene, without rendering it: views in the order of arrival, by true time.
+
+    Args:
+        rig: cameras and flights.
+        errors: of the trackers.
+        seed: of the errors.
+        sway: of the cameras' masts; None: they stand.
+    """
     rng = np.random.default_rng([seed, 7])
     views = [
         (time, view)
-        for camera in rig.cameras
-        for time, view in zip(camera.times, _camera_views(camera, rig, errors, rng), strict=True)
+        for number, camera in enumerate(rig.cameras)
+        for time, view in zip(camera.times, _camera_views(number, rig, errors, rng, sway or Sway()), strict=True)
     ]
     return [view for _, view in sorted(views, key=lambda item: item[0])]
 
 
-def _camera_views(camera: RigCamera, rig: Rig, errors: TrackerErrors, rng: np.random.Generator) -> Iterator[View]:
+def _camera_views(number: int, rig: Rig, errors: TrackerErrors, rng: np.random.Generator, sway: Sway) -> Iterator[View]:
+    camera = rig.cameras[number]
     frames, count = len(camera.times), len(rig.flights)
-    pixels = np.stack([camera.pixels(flight.places(camera.times)) for flight in rig.flights]) if count else None
+    places = np.array([flight.places(camera.times) for flight in rig.flights]).reshape(count, frames, 3)
+    masts = [sway.moved(camera.pose, number, float(time)) for time in camera.times]
+    pixels = np.stack([camera.pixels(places[:, frame], mast) for frame, mast in enumerate(masts)], axis=1)
     step = float(np.median(np.diff(camera.times))) if frames > 1 else 1.0
     ids, next_id = list(range(1, count + 1)), count + 1
     hidden = np.zeros(count)
@@ -102,7 +113,7 @@ def _camera_views(camera: RigCamera, rig: Rig, errors: TrackerErrors, rng: np.ra
             if count > 1 and rng.random() < errors.switches / 60 * step:
                 other = (target + 1 + int(rng.integers(count - 1))) % count
                 ids[target], ids[other] = ids[other], ids[target]
-            point = pixels[target, frame] if pixels is not None else np.full(2, np.nan)
+            point = pixels[target, frame]
             if np.isfinite(point).all() and time >= hidden[target] and rng.random() >= errors.missed:
                 points.append(point)
                 tracks.append(ids[target])
@@ -116,11 +127,12 @@ def _camera_views(camera: RigCamera, rig: Rig, errors: TrackerErrors, rng: np.ra
             tracks.append(track)
             names.append("drone")
         noisy = np.array(points).reshape(-1, 2) + errors.pixels * rng.standard_normal((len(points), 2))
-        directions = camera.stated_pose.directions_to_world(camera.calibration.bearings(noisy.astype(np.float32)))
+        stated = sway.stated(camera.stated_pose, number, float(stamp))
+        directions = stated.directions_to_world(camera.calibration.bearings(noisy.astype(np.float32)))
         yield View(
             camera.name,
             START_NS + round(float(stamp) * _NANOSECONDS),
-            camera.stated_pose.position,
+            stated.position,
             tuple(
                 Sighting(track, direction, errors.pixels * angle, name, 0.9)
                 for track, direction, name in zip(tracks, directions, names, strict=True)

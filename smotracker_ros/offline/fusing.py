@@ -25,11 +25,12 @@ from smotracker_ros.io.message_types import typestore
 from smotracker_ros.io.pending import pending_path
 from smotracker_ros.io.raw_topics import CDR
 from smotracker_ros.space.extrinsics import DEFAULT_WORLD, Extrinsics
+from smotracker_ros.space.frame_poses import put_transforms, stamp_of
 from smotracker_ros.space.fusion.fusion import Fusion
 from smotracker_ros.space.fusion.messages import NoBearingsError, detection_array, pixel_angle, read_view, to_record
 from smotracker_ros.space.fusion.settings import FusionSettings
 from smotracker_ros.space.fusion.sightings import FusedTargets
-from smotracker_ros.space.poses import Pose, PoseError, PoseSource
+from smotracker_ros.space.poses import PoseError, PoseSource
 from smotracker_ros.space.transforms import TransformTree
 
 STATES, INFO, TARGETS, TRANSFORMS = (
@@ -113,8 +114,7 @@ def fuse_bags(
             camera = cameras[number, connection.topic]
             try:
                 message: Any = typestore().deserialize_cdr(raw, STATES)
-                stamp = message.header.stamp
-                pose = sources[camera.name].at(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec))
+                pose = sources[camera.name].at(stamp_of(message.header))
                 view = read_view(message, camera.name, pose, settings, pixel_angle(camera.calibration, settings))
                 sink.write(fusion.add(view), received)
             except (NoBearingsError, PoseError) as error:
@@ -167,13 +167,9 @@ def _merged(readers: Sequence[BagReader], kinds: Sequence[str]) -> Iterator[tupl
 def _take_transforms(tree: TransformTree, raw: bytes, is_static: bool, notices: Notices) -> None:
     """Put a message of `/tf` or `/tf_static` into the tree."""
     try:
-        for item in typestore().deserialize_cdr(raw, TRANSFORMS).transforms:
-            place, turn, stamp = item.transform.translation, item.transform.rotation, item.header.stamp
-            pose = Pose.from_quaternion((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
-            stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-            tree.put(item.header.frame_id, item.child_frame_id, stamp_ns, pose, is_static)
+        put_transforms(tree, typestore().deserialize_cdr(raw, TRANSFORMS), is_static, notices.warn)
     except Exception as error:  # a damaged message can fail anywhere
-        notices.warn(f"a transform cannot be used: {error}")
+        notices.warn(f"transforms cannot be used: {error}")
 
 
 def _find_cameras(readers: Sequence[BagReader], extrinsics: Extrinsics | None) -> dict[tuple[int, str], _Camera]:

@@ -34,12 +34,13 @@ from smotracker_ros.io.result_messages import RESULT_TYPES, ResultMessages
 from smotracker_ros.io.sinks import Sink
 from smotracker_ros.io.stream import OutOfOrderError
 from smotracker_ros.models.sessions import thread_count
+from smotracker_ros.offline.bag_hints import BagHints, CueSettings
 from smotracker_ros.offline.journal import Journal
 from smotracker_ros.offline.snapshot import Run, SnapshotError
 from smotracker_ros.presets import build_tracker
 from smotracker_ros.tracking.tracker import SmoTracker
 
-RESULTS_CODE = (*TRACKING_CODE, "offline/*.py", "io/*.py")
+RESULTS_CODE = (*TRACKING_CODE, "offline/*.py", "io/*.py", "space/*.py")
 """The code that a bag's results depend on, for :func:`code_checksum`."""
 
 COMMIT_SECONDS = 5.0
@@ -62,6 +63,7 @@ class Job:
         rectified: the images have been rectified: bearings use the projection matrix of `camera_info`.
         rerun: file of a Rerun recording; None: none is written.
         storage: "mcap", "sqlite3", or "" for the source's.
+        cues: where 3D cues are, and what they do not say.
     """
 
     source: Path
@@ -73,6 +75,7 @@ class Job:
     storage: str = ""
     rectified: bool = False
     rerun: Path | None = None
+    cues: CueSettings = dataclasses.field(default_factory=CueSettings)
 
     @property
     def journal(self) -> Path:
@@ -88,7 +91,7 @@ class Job:
 
 @dataclasses.dataclass
 class Summary:
-    """What was done: images tracked, images that could not be used, ids reported, and seconds spent on tracking."""
+    """What was done: images tracked or not usable, ids reported, seconds spent on tracking, 3D cues."""
 
     images: int = 0
     broken: int = 0
@@ -96,6 +99,8 @@ class Summary:
     ids: list[int] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     resumed_at: int = 0
+    cues_used: int = 0
+    cues_refused: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def add(self, tracks: Tracks) -> None:
         """Count one image."""
@@ -125,15 +130,19 @@ def process_bag(job: Job, on_image: Callable[[int, int | None], None] = lambda d
         taken = sorted({connection.topic for connection in reader.connections} & set(job.topics.values()))
     if taken:
         raise SinkError(f"{job.source} already has {', '.join(taken)}; choose another --namespace for the results")
+    cue_topics = job.cues.topics(job.source, job.namespace)
     tracker = build_tracker(job.settings)
-    with Journal(job.journal, _description(job, source, tracker)) as journal:
-        summary = _track(job, source, tracker, journal, on_image)
+    with (
+        Journal(job.journal, _description(job, source, tracker, cue_topics)) as journal,
+        closing(BagHints(job.source, cue_topics, job.cues)) as hints,
+    ):
+        summary = _track(job, source, tracker, journal, hints, on_image)
         _write(job, source, journal)
         journal.remove()
     return summary
 
 
-def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, Any]:
+def _description(job: Job, source: BagSource, tracker: SmoTracker, cue_topics: Mapping[str, str]) -> dict[str, Any]:
     """Everything that the results depend on."""
     with open_bag(job.source) as reader:
         extent = [reader.start_time, reader.end_time, reader.message_count]
@@ -143,6 +152,7 @@ def _description(job: Job, source: BagSource, tracker: SmoTracker) -> dict[str, 
         "topic": source.topic,
         "topics": list(job.topics),
         "rectified": job.rectified,
+        "cues": {"topics": dict(cue_topics), **job.cues.described()} if cue_topics else {},
         "settings": dataclasses.asdict(job.settings),
         "models": dict(tracker.models),
         "code": code_checksum(*RESULTS_CODE),
@@ -160,10 +170,15 @@ def _version(package: str) -> str:
 
 
 def _track(
-    job: Job, source: BagSource, tracker: SmoTracker, journal: Journal, on_image: Callable[[int, int | None], None]
+    job: Job,
+    source: BagSource,
+    tracker: SmoTracker,
+    journal: Journal,
+    hints: BagHints,
+    on_image: Callable[[int, int | None], None],
 ) -> Summary:
     """Track the images that are not done yet, and keep their results in the journal."""
-    run, messages = Run(tracker), ResultMessages()
+    run, messages = Run(tracker, poses=hints.poses), ResultMessages()
     if journal.snapshot is not None:
         try:
             run.restore(journal.snapshot)
@@ -173,7 +188,7 @@ def _track(
     if job.rerun is not None and journal.next_number:
         _logger.warning("%s is to show the whole bag; it is tracked from its beginning", job.rerun)
         journal.restart()
-        run = Run(tracker)
+        run = Run(tracker, poses=hints.poses)
         tracker.reset()
     summary = Summary(**journal.facts)
     summary.resumed_at = journal.next_number
@@ -193,7 +208,8 @@ def _track(
             restarts = run.restarts
             try:
                 frame = run.decode(image)
-                tracks = run.update(frame)
+                known = calibration.at(image.received_ns)
+                tracks = run.update(frame, hints.take(run, frame, image.received_ns, known))
                 for writer in writers:
                     writer.write(frame, tracks)
                 bearings = calibration.bearings(tracks, image.received_ns)
@@ -214,6 +230,7 @@ def _track(
                 journal.commit(number + 1, dataclasses.asdict(summary), run.snapshot())
                 committed = time.monotonic()
     summary.seconds = spent + time.monotonic() - started
+    summary.cues_used, summary.cues_refused = hints.outcome(run)
     journal.commit(number + 1, dataclasses.asdict(summary), None)
     return summary
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from smotracker_ros.core.tracks import Tracks
 from smotracker_ros.io.bags import BagImage
 from smotracker_ros.io.stream import FrameOrder
 from smotracker_ros.offline.failures import track_frame
+from smotracker_ros.space.frame_poses import NamedPoses
+from smotracker_ros.tracking.gates import Hint
 from smotracker_ros.tracking.tracker import SmoTracker
 
 if TYPE_CHECKING:
@@ -63,12 +67,18 @@ class Run:
         order: of the images.
         gain: range of 16-bit images.
         restarts: how often time jumped back or the image size changed, and all tracks were forgotten.
+        cues_until_ns: 3D cues that were recorded until then have been taken.
+        cue_counts: 3D cues that did not reach the tracker, by the reason.
+        poses: where frames are, which 3D cues ask; a snapshot names it, and does not hold it.
     """
 
     tracker: SmoTracker
     order: FrameOrder = field(default_factory=FrameOrder)
     gain: AutomaticGain = field(default_factory=AutomaticGain)
     restarts: int = 0
+    cues_until_ns: int = -1
+    cue_counts: Counter[str] = field(default_factory=Counter)
+    poses: NamedPoses | None = None
 
     def decode(self, image: BagImage) -> Frame:
         """Decode the next image of a bag; its index is its number on the topic.
@@ -80,8 +90,8 @@ class Run:
         self.order.check(image.timestamp_ns)
         return image.frame(image.number, self.gain)
 
-    def update(self, frame: Frame) -> Tracks:
-        """Track the next frame.
+    def update(self, frame: Frame, hints: Sequence[Hint] = ()) -> Tracks:
+        """Track the next frame, with the hints that have come since the last one.
 
         Raises:
             OutOfOrderError: if it is not later than the one before; it is left out.
@@ -91,7 +101,7 @@ class Run:
         if anew:
             self.restarts += 1
             self.tracker.reset()
-        return track_frame(self.tracker, Frame(frame.image, frame.timestamp_ns, index, frame.frame_id))
+        return track_frame(self.tracker, Frame(frame.image, frame.timestamp_ns, index, frame.frame_id), hints)
 
     def snapshot(self) -> bytes:
         """Everything that the run knows, without the models."""
@@ -114,7 +124,8 @@ class Run:
 
     def _models(self) -> dict[str, Any]:
         """The parts that a snapshot names but does not hold."""
-        return {"detector": self.tracker._detector, "network": self.tracker._propagator.network}
+        models = {"detector": self.tracker._detector, "network": self.tracker._propagator.network}
+        return models if self.poses is None else {**models, "poses": self.poses}
 
 
 class _Pickler(pickle.Pickler):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Vector3Stamped
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header, UInt32
@@ -23,12 +22,11 @@ from smotracker_ros.msg import Track, TrackArray
 from smotracker_ros.ros.follow_parameters import PARAMETERS, follow_settings, head_limits
 from smotracker_ros.ros.images import NANOSECONDS, to_nanoseconds, to_stamp
 from smotracker_ros.ros.inputs import Input
-from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
-from smotracker_ros.ros.parameters import check_changes
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
-from smotracker_ros.ros.qos import result_profile
+from smotracker_ros.ros.poses import TfPoses
+from smotracker_ros.ros.side_node import SideNode
 from smotracker_ros.space.extrinsics import ExtrinsicsError, read_extrinsics
 from smotracker_ros.space.follow import Candidate, Follower
+from smotracker_ros.space.frame_poses import FilePoses
 from smotracker_ros.space.pan_tilt import Commander, angle_rates, angles_of
 from smotracker_ros.space.poses import PoseError
 from smotracker_ros.srv import ChooseTarget
@@ -41,7 +39,7 @@ _IDLE_SECONDS = 1.0
 _OLDEST_IMAGE = 10.0
 
 
-class FollowNode(TolerantParameters, LifecycleNode):
+class FollowNode(SideNode):
     """See docs/follow.md for topics; parameters describe themselves (`ros2 param describe`).
 
     Raises:
@@ -49,16 +47,10 @@ class FollowNode(TolerantParameters, LifecycleNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("follow", **options)
-        declare(self, PARAMETERS, has_lifecycle=True)
-        report_unused(self)
-        self._known = {item.name: item for item in PARAMETERS}
+        super().__init__("follow", PARAMETERS, **options)
         self._follower: Follower | None = None
         self._commander: Commander | None = None
-        self._poses: Poses | None = None
         self._input: Input | None = None
-
-        self._own_timers: list[Any] = []
         self._last_stamp = 0
         self._last_tick: int | None = None
         self._last_arrival = self._last_command = 0.0
@@ -68,18 +60,8 @@ class FollowNode(TolerantParameters, LifecycleNode):
         self._trouble = Trouble(logger.warning, logger.info, "tracks can be followed again")
         self._silence = Trouble(logger.warning, logger.info, "tracks arrive again")
         self._problem = ""
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self._choose_service = self.create_service(ChooseTarget, "~/choose", self._choose)
-
-    @property
-    def autostart(self) -> bool:
-        """Whether the node is to configure and activate itself."""
-        return bool(self._value("autostart"))
-
-    def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
 
     # Life cycle -------------------------------------------------------------------------------------------------------
 
@@ -93,11 +75,7 @@ class FollowNode(TolerantParameters, LifecycleNode):
             self.get_logger().error(f"following cannot be set up: {error}")
             return TransitionCallbackReturn.FAILURE
         self._follower, self._commander = Follower(follow_settings(self._value)), Commander(limits)
-        self._direction = self.create_lifecycle_publisher(Vector3Stamped, "point_at", result_profile())
-        self._joints = self.create_lifecycle_publisher(JointState, "joint_command", result_profile())
-        self._followed = self.create_lifecycle_publisher(UInt32, "followed", result_profile())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
+        self._announce({"point_at": Vector3Stamped, "joint_command": JointState, "followed": UInt32}, self._statuses)
         self.get_logger().info(f"configured; angles are in the frame {self._value('base_frame')}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -106,61 +84,21 @@ class FollowNode(TolerantParameters, LifecycleNode):
         answer = super().on_activate(state)
         self._last_arrival = time.monotonic()
         self._input = Input(self, TrackArray, "track_states", self._take, 100)
-        self._own_timers += [
-            self.create_timer(1.0, self._watch, clock=self._steady),
-            self.create_timer(1 / self._value("command_rate"), self._command),
-        ]
+        self._heard = [self._input]
+        self._every(1.0, self._watch, self._steady)
+        self._every(1 / self._value("command_rate"), self._command)
         return answer
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; whom the camera follows is forgotten."""
-        self._stop()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forget everything."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and forget everything."""
-        self._stop()
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to the unconfigured state."""
-        self.get_logger().error("a transition failed; the node is unconfigured now")
-        return self.on_shutdown(state)
-
     def _stop(self) -> None:
-        for timer in self._own_timers[1:]:
-            self.destroy_timer(timer)
-        del self._own_timers[1:]
-        if self._input is not None:
-            self._input.close()
-        self._input = None
+        """Whom the camera follows is forgotten, too."""
+        super()._stop()
+        self._input = self._last_tick = None
         if self._follower is not None:
             self._follower.reset()
-        self._last_tick = None
 
     def _release(self) -> None:
-        if self._follower is None:
-            return
-        for timer in self._own_timers:
-            self.destroy_timer(timer)
-        self._own_timers = []
-        for publisher in (self._direction, self._joints, self._followed):
-            self.destroy_lifecycle_publisher(publisher)
-        self.destroy_publisher(self._diagnostics)
-        if self._poses is not None:
-            self._poses.close()
-        self._follower = self._commander = self._poses = None
-
-    def close(self) -> None:
-        """Stop and destroy the node."""
-        self._stop()
-        self.destroy_node()
+        super()._release()
+        self._follower = self._commander = None
 
     # Tracks in, commands out ------------------------------------------------------------------------------------------
 
@@ -193,7 +131,7 @@ class FollowNode(TolerantParameters, LifecycleNode):
         if follower.chosen != before:
             text = f"following track {follower.chosen}" if follower.chosen else "the target is given up"
             self.get_logger().info(text)
-        self._followed.publish(UInt32(data=follower.chosen))
+        self._results["followed"].publish(UInt32(data=follower.chosen))
 
     def _command(self) -> None:
         """Say where to point, once per turn."""
@@ -221,11 +159,11 @@ class FollowNode(TolerantParameters, LifecycleNode):
         if aim is not None:
             message = Vector3Stamped(header=header)
             message.vector.x, message.vector.y, message.vector.z = map(float, aim.direction)
-            self._direction.publish(message)
+            self._results["point_at"].publish(message)
         names = [self._value("pan_joint"), self._value("tilt_joint")]
         joints = JointState(header=header, name=names)
         joints.position, joints.velocity = commander.angles.tolist(), commander.rates.tolist()
-        self._joints.publish(joints)
+        self._results["joint_command"].publish(joints)
         self._counts["commands"] += 1
 
     def _watch(self) -> None:
@@ -251,15 +189,8 @@ class FollowNode(TolerantParameters, LifecycleNode):
         response.success, response.message = problem is None, problem or said
         return response
 
-    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are not allowed, or not now."""
-        changed = {parameter.name: parameter.value for parameter in parameters}
-        try:
-            check_changes(self._known, parameters, configured=self._follower is not None)
-            head_limits(lambda name: changed.get(name, self._value(name)))
-        except SettingsError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+    def _check_together(self, changed: Mapping[str, Any]) -> None:
+        head_limits(lambda name: changed.get(name, self._value(name)))
 
     def _take_parameters(self, parameters: list[Parameter]) -> None:
         """Let accepted values take effect."""
@@ -267,11 +198,11 @@ class FollowNode(TolerantParameters, LifecycleNode):
             self._follower.settings = follow_settings(self._value)
             self._commander.limits = head_limits(self._value)
 
-    def _publish_diagnostics(self) -> None:
-        """Publish the node's health."""
+    def _statuses(self) -> list[DiagnosticStatus]:
+        """The node's health."""
         follower, commander = self._follower, self._commander
         if follower is None or commander is None:
-            return
+            return []
         level, text = DiagnosticStatus.OK, follower.state if self._input is not None else "not active"
         if self._input is not None and time.monotonic() - self._last_arrival >= self._value("silence_seconds"):
             level, text = DiagnosticStatus.STALE, "no tracks arrive"
@@ -292,9 +223,7 @@ class FollowNode(TolerantParameters, LifecycleNode):
         name = f"{self.get_fully_qualified_name()}: follow"
         status = DiagnosticStatus(level=level, name=name, message=text, hardware_id=socket.gethostname())
         status.values = [KeyValue(key=key, value=str(value)) for key, value in facts.items()]
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        return [status]
 
 
 def to_candidate(track: Track) -> Candidate:

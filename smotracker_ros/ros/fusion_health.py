@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 _WINDOW_SECONDS = 10.0
 _MOST_EVENTS = 2000
@@ -97,10 +96,3 @@ def own_status(node: str, level: bytes, message: str, facts: Mapping[str, object
     status = DiagnosticStatus(level=level, name=f"{node}: fusion", message=message, hardware_id=socket.gethostname())
     status.values = [KeyValue(key=key, value=str(value)) for key, value in facts.items()]
     return status
-
-
-def to_message(stamp: Time, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
-    """All parts as one message."""
-    array = DiagnosticArray(status=statuses)
-    array.header.stamp = stamp
-    return array

@@ -8,12 +8,9 @@ from functools import partial
 from typing import Any
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion, Vector3
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -30,17 +27,17 @@ from smotracker_ros.core.notices import Notices
 from smotracker_ros.core.settings import SettingsError
 from smotracker_ros.io.calibration import Calibration, CalibrationError, read_camera_info
 from smotracker_ros.msg import TrackArray
-from smotracker_ros.ros.fusion_health import CameraHealth, own_status, to_message
+from smotracker_ros.ros.fusion_health import CameraHealth, own_status
 from smotracker_ros.ros.fusion_markers import to_target_markers
 from smotracker_ros.ros.fusion_parameters import PARAMETERS, camera_names
 from smotracker_ros.ros.identities import Identities
 from smotracker_ros.ros.images import to_nanoseconds
 from smotracker_ros.ros.inputs import Input
-from smotracker_ros.ros.node_parameters import TolerantParameters, declare, report_unused
-from smotracker_ros.ros.parameters import check_changes, setting_parameters
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
-from smotracker_ros.ros.qos import result_profile
+from smotracker_ros.ros.parameters import setting_parameters
+from smotracker_ros.ros.poses import TfPoses
+from smotracker_ros.ros.side_node import SideNode
 from smotracker_ros.space.extrinsics import ExtrinsicsError, read_extrinsics
+from smotracker_ros.space.frame_poses import FilePoses, Poses
 from smotracker_ros.space.fusion.fusion import Fusion
 from smotracker_ros.space.fusion.messages import NoBearingsError, detection_array, pixel_angle, read_view
 from smotracker_ros.space.fusion.settings import FusionSettings
@@ -61,7 +58,7 @@ _MOST_FRAMES = 100
 _NANOSECONDS = 1_000_000_000
 
 
-class FusionNode(TolerantParameters, LifecycleNode):
+class FusionNode(SideNode):
     """See docs/fusion.md for topics; parameters describe themselves (`ros2 param describe`).
 
     Raises:
@@ -69,38 +66,22 @@ class FusionNode(TolerantParameters, LifecycleNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("fusion", **options)
         settings = setting_parameters(FusionSettings())
-        declare(self, (*PARAMETERS, *settings), has_lifecycle=True)
-        report_unused(self)
-        self._known = {item.name: item for item in (*PARAMETERS, *settings)}
+        super().__init__("fusion", (*PARAMETERS, *settings), **options)
         self._setting_names = [item.name for item in settings]
         self._fusion: Fusion | None = None
         self._identities = Identities(None)
-        self._poses: Poses | None = None
         self._sources: dict[str, PoseSource] = {}
         self._world = ""
         self._calibrations: dict[str, Calibration] = {}
         self._cameras: dict[str, CameraHealth] = {}
         self._inputs: dict[str, Input] = {}
-        self._others: list[Input] = []
-        self._own_timers: list[Any] = []
         self._told: dict[str, str] = {}
         self._since = 0.0
         self._active = False
         self._last_problem = ""
         self._notices = Notices(self.get_logger().warning)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.add_on_set_parameters_callback(self._check_parameters)
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
-
-    @property
-    def autostart(self) -> bool:
-        """Whether the node is to configure and activate itself."""
-        return bool(self._value("autostart"))
-
-    def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
 
     # Life cycle -------------------------------------------------------------------------------------------------------
 
@@ -117,10 +98,7 @@ class FusionNode(TolerantParameters, LifecycleNode):
         self._fusion = Fusion(names, settings, self._warn)
         self._fusion.next_id = self._identities.next_id
         self._cameras = {name: CameraHealth(name) for name in names}
-        self._targets = self.create_lifecycle_publisher(Detection3DArray, "targets", result_profile())
-        self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", result_profile())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._own_timers = [self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)]
+        self._announce({"targets": Detection3DArray, "markers": MarkerArray}, self._statuses)
         self.get_logger().info(f"configured for {', '.join(names)}; places are in the frame {self._world}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -157,56 +135,22 @@ class FusionNode(TolerantParameters, LifecycleNode):
         for name in self._cameras:
             states, info = (self._value(key).replace("{camera}", name) for key in ("track_states", "camera_info"))
             self._inputs[name] = Input(self, TrackArray, states, partial(self._guarded, self._take, name), _DEPTH)
-            self._others.append(
-                Input(self, CameraInfo, info, partial(self._guarded, self._calibrate, name), _DEPTH, latched=True)
-            )
-        self._own_timers.append(self.create_timer(1.0, self._watch, clock=self._steady))
+            calibrate = partial(self._guarded, self._calibrate, name)
+            self._heard += [self._inputs[name], Input(self, CameraInfo, info, calibrate, _DEPTH, latched=True)]
+        self._every(1.0, self._watch, self._steady)
         return answer
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving; what waits for other cameras is fused, and targets are kept."""
-        self._stop()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forget everything."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and forget everything."""
-        self._stop()
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to the unconfigured state."""
-        self.get_logger().error("a transition failed; the node is unconfigured now")
-        return self.on_shutdown(state)
-
     def _stop(self) -> None:
-        for timer in self._own_timers[1:]:
-            self.destroy_timer(timer)
-        del self._own_timers[1:]
-        for item in (*self._inputs.values(), *self._others):
-            item.close()
-        self._inputs, self._others = {}, []
+        """What waits for other cameras is fused, and targets are kept."""
+        super()._stop()
+        self._inputs = {}
         if self._active and self._fusion is not None and self.context.ok():
             self._publish(self._fusion.flush())
         self._active = False
 
     def _release(self) -> None:
-        if self._fusion is None:
-            return
-        for timer in self._own_timers:
-            self.destroy_timer(timer)
-        self._own_timers = []
-        for publisher in (self._targets, self._markers):
-            self.destroy_lifecycle_publisher(publisher)
-        self.destroy_publisher(self._diagnostics)
-        if self._poses is not None:
-            self._poses.close()
-        self._fusion, self._poses, self._sources, self._cameras, self._calibrations = None, None, {}, {}, {}
+        super()._release()
+        self._fusion, self._sources, self._cameras, self._calibrations = None, {}, {}, {}
 
     def close(self) -> None:
         """Stop and destroy the node."""
@@ -215,7 +159,7 @@ class FusionNode(TolerantParameters, LifecycleNode):
             self._identities.close()
         except OSError as error:
             self.get_logger().error(f"the next id is not written: {error}")
-        self.destroy_node()
+        super().close()
 
     # Messages ---------------------------------------------------------------------------------------------------------
 
@@ -256,9 +200,10 @@ class FusionNode(TolerantParameters, LifecycleNode):
                 self._warn(f"ids are not kept for a restart: {error}")
         for targets in results:
             message = detection_array(targets, self._world, TYPES)
-            self._targets.publish(message)
-            if self._markers.get_subscription_count():
-                self._markers.publish(to_target_markers(targets, message.header))
+            self._results["targets"].publish(message)
+            markers = self._results["markers"]
+            if markers.get_subscription_count():
+                markers.publish(to_target_markers(targets, message.header))
 
     def _refuse(self, name: str, text: str) -> None:
         """Say why a message is not used: each kind of reason once, and in the diagnostics as long as it lasts."""
@@ -273,7 +218,7 @@ class FusionNode(TolerantParameters, LifecycleNode):
     def _watch(self) -> None:
         """Follow the publishers' quality of service, and say when a camera falls silent or comes back."""
         silence = self._value("silence_seconds")
-        for item in self._others:
+        for item in self._heard:
             item.follow()
         for name, source in self._inputs.items():
             text = source.mismatch() or ""
@@ -296,18 +241,10 @@ class FusionNode(TolerantParameters, LifecycleNode):
             self._fusion.reset()
         return response
 
-    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are not allowed, or not now."""
-        try:
-            check_changes(self._known, parameters, configured=self._fusion is not None)
-        except SettingsError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def _publish_diagnostics(self) -> None:
-        """Publish the health of the fusion and of each camera."""
+    def _statuses(self) -> list[DiagnosticStatus]:
+        """The health of the fusion and of each camera."""
         if self._fusion is None:
-            return
+            return []
         silence, latency = self._value("silence_seconds"), self._value("warn_latency")
         order = self._fusion.order
         statuses = [
@@ -332,4 +269,4 @@ class FusionNode(TolerantParameters, LifecycleNode):
             level = DiagnosticStatus.WARN if live else DiagnosticStatus.STALE
             message = f"{len(self._cameras) - live} of {len(self._cameras)} cameras send nothing"
         statuses.insert(0, own_status(self.get_fully_qualified_name(), level, message, facts))
-        self._diagnostics.publish(to_message(self.get_clock().now().to_msg(), statuses))
+        return statuses

@@ -1,8 +1,8 @@
-"""Poses of frames in the world for a node: out of a file of extrinsics, or from TF."""
+"""Poses of frames in the world for a node, from TF."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -11,7 +11,7 @@ from tf2_msgs.msg import TFMessage
 
 from smotracker_ros.core.notices import Notices
 from smotracker_ros.ros.images import to_nanoseconds
-from smotracker_ros.space.extrinsics import Extrinsics
+from smotracker_ros.space.frame_poses import TreePoses, put_transforms, to_pose
 from smotracker_ros.space.poses import FixedPose, Pose, PoseError, PoseSource
 from smotracker_ros.space.transforms import TransformTree
 
@@ -22,50 +22,6 @@ except ImportError:  # no registry has it; the messages alone will do
 
 HOLD_SECONDS = 0.1
 """For how long the newest transform holds: images are faster than transforms."""
-
-
-def to_pose(position: Any, orientation: Any) -> Pose:
-    """A pose out of a point or vector and a quaternion.
-
-    Raises:
-        PoseError: if they are none.
-    """
-    quaternion = orientation.x, orientation.y, orientation.z, orientation.w
-    return Pose.from_quaternion((position.x, position.y, position.z), quaternion)
-
-
-class Poses(Protocol):
-    """Where frames are in the world."""
-
-    def source(self, frame_id: str) -> PoseSource:
-        """Where a frame is at which time.
-
-        Raises:
-            PoseError: if it is known already that this will never be known.
-        """
-
-    def close(self) -> None:
-        """Unsubscribe; may be called twice."""
-
-
-class FilePoses:
-    """Cameras that stand still.
-
-    Args:
-        extrinsics: where they stand.
-    """
-
-    def __init__(self, extrinsics: Extrinsics) -> None:
-        self._extrinsics = extrinsics
-
-    def source(self, frame_id: str) -> PoseSource:
-        """See :class:`Poses`; without a name, the world's own frame."""
-        if frame_id.strip("/") in ("", self._extrinsics.world):
-            return FixedPose()
-        return self._extrinsics.source(frame_id.strip("/"))
-
-    def close(self) -> None:
-        """See :class:`Poses`."""
 
 
 class TfPoses:
@@ -99,15 +55,15 @@ class TfPoses:
         ]
 
     def source(self, frame_id: str) -> PoseSource:
-        """See :class:`Poses`; without a name, the world's own frame."""
+        """See :class:`smotracker_ros.space.frame_poses.Poses`."""
+        if self._listener is None:
+            return TreePoses(self._tree, self._world).source(frame_id)
         if frame_id.strip("/") in ("", self._world.strip("/")):
             return FixedPose()
-        if self._listener is not None:
-            return _Tf2Source(self._buffer, self._world, frame_id, self._hold)
-        return self._tree.source(self._world, frame_id)
+        return _Tf2Source(self._buffer, self._world, frame_id, self._hold)
 
     def close(self) -> None:
-        """See :class:`Poses`."""
+        """See :class:`smotracker_ros.space.frame_poses.Poses`."""
         if self._listener is not None:
             self._listener.unregister()
         self._listener = None
@@ -116,13 +72,7 @@ class TfPoses:
         self._subscriptions = []
 
     def _take(self, message: TFMessage, is_static: bool) -> None:
-        for item in message.transforms:
-            try:
-                pose = to_pose(item.transform.translation, item.transform.rotation)
-                stamp = to_nanoseconds(item.header.stamp)
-                self._tree.put(item.header.frame_id, item.child_frame_id, stamp, pose, is_static)
-            except PoseError as error:
-                self._notices.warn(f"a transform is not taken: {error}", f"{item.child_frame_id}: ")
+        put_transforms(self._tree, message, is_static, self._notices.warn)
 
 
 class _Tf2Source:

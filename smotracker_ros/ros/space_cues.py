@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -12,13 +11,15 @@ from vision_msgs.msg import Detection3DArray
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.core.notices import Trouble
 from smotracker_ros.io.calibration import Calibration
-from smotracker_ros.ros.hints import HintInbox, HintOptions
 from smotracker_ros.ros.inputs import Input
 from smotracker_ros.ros.node_parameters import NodeParameter
-from smotracker_ros.ros.poses import FilePoses, Poses, TfPoses
-from smotracker_ros.space.camera_turn import CameraTurn
+from smotracker_ros.ros.poses import TfPoses
+from smotracker_ros.space.camera_turn import camera_turn
 from smotracker_ros.space.extrinsics import read_extrinsics
+from smotracker_ros.space.frame_poses import FilePoses, Poses
+from smotracker_ros.space.hint_messages import HintInbox, HintOptions
 from smotracker_ros.space.hints import HintErrors, SpaceHint
+from smotracker_ros.space.poses import PoseError
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.gates import GateBook
 
@@ -103,7 +104,6 @@ class SpaceCues:
         self._poses: Poses | None = None
         # a transform that only holds would be a camera that stands still, and then jumps
         self._exact_poses: Poses | None = None
-        self._turn = CameraTurn()
         self._turn_trouble = Trouble(
             node.get_logger().warning, node.get_logger().info, "the camera's turns are known again"
         )
@@ -152,35 +152,36 @@ class SpaceCues:
         self._trouble.tell(f"3D cues are not used: {trouble}" if trouble else None)
         return hints
 
-    def known_shift(self, frame: Frame, calibration: Calibration | None) -> CameraShift | None:
-        """The camera's motion since the last frame by its poses; None if they are not asked, or do not tell.
+    def known_shift(self, frame: Frame, calibration: Calibration | None, since_ns: int | None) -> CameraShift | None:
+        """The camera's motion by its poses; None if they are not asked, or do not tell.
 
         Args:
             frame: that is tracked next.
             calibration: of its camera, if it is known.
+            since_ns: time of the last frame that the tracker took; None: there is none.
         """
         degrees, poses = float(self._value("turn_degrees")), self._exact_poses
-        if not degrees or poses is None:
-            self._turn = CameraTurn()  # a later turn must not begin at a frame of long ago
+        if not degrees or poses is None or since_ns is None or since_ns > frame.timestamp_ns:
             return None
-        shift: CameraShift | None = None
+        shift, trouble = None, ""
         if calibration is None or calibration.size != frame.image.shape[:2]:
-            self._turn, trouble = CameraTurn(), "it has no camera_info that fits its images"
+            trouble = "it has no camera_info that fits its images"
         elif not frame.frame_id:
-            self._turn, trouble = CameraTurn(), "its images have no frame_id, and TF needs one"
+            trouble = "its images have no frame_id, and TF needs one"
         else:
-            source = poses.source(frame.frame_id)
-            shift = self._turn.shift(frame.timestamp_ns, source, calibration, degrees)
-            trouble = self._turn.trouble or ""
+            try:
+                source = poses.source(frame.frame_id)
+                shift = camera_turn(since_ns, frame.timestamp_ns, source, calibration, degrees)
+            except PoseError as error:
+                trouble = str(error)
         self._turn_trouble.tell(f"turn_degrees: the camera's turn is not known: {trouble}" if trouble else None)
         return shift
 
     def facts(self, book: GateBook) -> dict[str, object]:
         """What became of 3D cues, for the diagnostics."""
-        refused = Counter(book.counts) + self._inbox.counts
-        used = refused.pop("used", 0)
-        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(refused.items()) if number)
-        return {"3D cues used": used, "3D cues refused": refused.total(), "3D cues refused because": reasons}
+        used, refused = self._inbox.outcome(book)
+        reasons = ", ".join(f"{number} {reason}" for reason, number in refused.items())
+        return {"3D cues used": used, "3D cues refused": sum(refused.values()), "3D cues refused because": reasons}
 
     def clear(self) -> None:
         """Forget cues that have not been taken."""
@@ -192,7 +193,7 @@ class SpaceCues:
         for poses in (self._poses, self._exact_poses):
             if poses is not None:
                 poses.close()
-        self._poses, self._exact_poses, self._turn = None, None, CameraTurn()
+        self._poses, self._exact_poses = None, None
 
     def _take(self, message: Detection3DArray) -> None:
         self._listen()

@@ -338,7 +338,8 @@ class TrackerNode(TolerantParameters, LifecycleNode):
         tracker.cues.history_seconds = self._value("cue_seconds") if cued else 0.0
         calibration = self._calibration.current
         hints = self._space.take_all(frame, calibration, tracker.gates)
-        tracks = tracker.update(frame, self._cues.take_all(), hints, self._space.known_shift(frame, calibration))
+        known_shift = self._space.known_shift(frame, calibration, tracker.last_timestamp_ns)
+        tracks = tracker.update(frame, self._cues.take_all(), hints, known_shift)
         self._masklet_bytes = tracker.memory_bytes
         try:
             self._identities.cover(tracker.next_id)

@@ -14,53 +14,38 @@ _GRID = 7
 _LEAST_SEEN = 8
 
 
-class CameraTurn:
-    """Turns of a camera from frame to frame as similarities of the image.
+def camera_turn(
+    before_ns: int, now_ns: int, source: PoseSource, calibration: Calibration, degrees: float
+) -> CameraShift:
+    """The camera's turn between two images as a similarity of the image.
 
     What is seen is taken to be far away: only the rotation counts.
 
-    Attributes:
-        trouble: why the last turn is not known; None: it is, or there was no frame before.
+    Args:
+        before_ns: time of the image where the turn begins: the last one that the tracker has taken
+            (:attr:`smotracker_ros.tracking.tracker.SmoTracker.last_timestamp_ns`).
+        now_ns: time of the image that is tracked next, not before the other.
+        source: the camera's poses.
+        calibration: of the camera.
+        degrees: standard deviation of the turn between two frames as the poses state it.
+
+    Raises:
+        PoseError: if the turn is not known; the message says why.
     """
-
-    def __init__(self) -> None:
-        self._last_ns: int | None = None
-        self.trouble: str | None = None
-
-    def shift(
-        self, timestamp_ns: int, source: PoseSource, calibration: Calibration, degrees: float
-    ) -> CameraShift | None:
-        """The camera's motion since the frame of the last call; None if it is not known.
-
-        Args:
-            timestamp_ns: of this frame.
-            source: the camera's poses.
-            calibration: of the camera.
-            degrees: standard deviation of the turn between two frames as the poses state it.
-        """
-        before_ns, self._last_ns = self._last_ns, timestamp_ns
-        self.trouble = None
-        if before_ns is None or timestamp_ns < before_ns:
-            return None
-        try:
-            before, now = source.at(before_ns).rotation, source.at(timestamp_ns).rotation
-        except PoseError as error:
-            self.trouble = str(error)
-            return None
-        height, width = calibration.size
-        start = np.stack(np.meshgrid(np.linspace(0, width - 1, _GRID), np.linspace(0, height - 1, _GRID)), axis=-1)
-        start = start.reshape(-1, 2)
-        rays = calibration.bearings(start)
-        end = calibration.project((now.inv() * before).apply(rays))
-        # a place for which the calibration does not hold has the direction zero
-        seen = np.isfinite(end).all(axis=1) & (np.linalg.norm(rays, axis=1) > 0)
-        seen &= (np.abs(end / (width, height) - 0.5) < 1.0).all(axis=1)
-        if seen.sum() < _LEAST_SEEN:
-            self.trouble = "the camera has turned so far that nothing of the frame before is left"
-            return None
-        matrix, left_over = _similarity(start[seen], end[seen])
-        slope = float(np.linalg.norm(calibration.matrix[:2, :2] / np.array(calibration.binning)[:, None])) / np.sqrt(2)
-        return CameraShift(matrix, False, float(np.hypot(left_over, np.radians(degrees) * slope)))
+    before, now = source.at(before_ns).rotation, source.at(now_ns).rotation
+    height, width = calibration.size
+    start = np.stack(np.meshgrid(np.linspace(0, width - 1, _GRID), np.linspace(0, height - 1, _GRID)), axis=-1)
+    start = start.reshape(-1, 2)
+    rays = calibration.bearings(start)
+    end = calibration.project((now.inv() * before).apply(rays))
+    # a place for which the calibration does not hold has the direction zero
+    seen = np.isfinite(end).all(axis=1) & (np.linalg.norm(rays, axis=1) > 0)
+    seen &= (np.abs(end / (width, height) - 0.5) < 1.0).all(axis=1)
+    if seen.sum() < _LEAST_SEEN:
+        raise PoseError("the camera has turned so far that nothing of the image before is left")
+    matrix, left_over = _similarity(start[seen], end[seen])
+    slope = float(np.linalg.norm(calibration.matrix[:2, :2] / np.array(calibration.binning)[:, None])) / np.sqrt(2)
+    return CameraShift(matrix, False, float(np.hypot(left_over, np.radians(degrees) * slope)))
 
 
 def _similarity(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, float]:

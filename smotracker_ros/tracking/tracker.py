@@ -47,6 +47,7 @@ class SmoTracker:
         observe: is told of each association; None: nobody is.
         observe_targets: is told all targets at the end of each frame; None: nobody is.
         camera_shift: the camera's motion from the frame before the last to the last; None: there was no frame.
+        last_timestamp_ns: of the last frame whose motion its targets took part in; None: there is none.
         detections: what the detector found on the last frame, besides what the user ignores; None: it did not look.
         looks: who is looked at by SAM2 where there is not time for all.
         lost_share: below this share of `confirm_probability` CONFIRMED targets are LOST; no setting, but
@@ -80,7 +81,7 @@ class SmoTracker:
         self.camera_shift: CameraShift | None = None
         self.detections: Detections | None = None
         self.lost_share = LOST_SHARE
-        self._last_timestamp: int | None = None
+        self.last_timestamp_ns: int | None = None
         self._schedule = DetectorSchedule()
         self.frames = 0
 
@@ -158,7 +159,7 @@ class SmoTracker:
         self._mask_choice.reset()
         self.cues.reset()
         self.gates.reset()
-        self._last_timestamp = None
+        self.last_timestamp_ns = None
         self._schedule.reset()
 
     def update(
@@ -178,7 +179,7 @@ class SmoTracker:
             cues: boxes from elsewhere that have come since the last frame
                 (:mod:`smotracker_ros.tracking.external_boxes`).
             hints: where to look closer, which have come since the last frame (:mod:`smotracker_ros.tracking.gates`).
-            known_shift: the camera's motion since the last frame by its poses, for where the picture shows none.
+            known_shift: the camera's motion since `last_timestamp_ns` by its poses, where the picture shows none.
         """
         before, self._open_cues, self._hints = self._targets.next_id, list(cues), list(hints)
         try:
@@ -205,9 +206,8 @@ class SmoTracker:
         self.gates.postpone(self._hints)
 
     def _track(self, frame: Frame, known_shift: CameraShift | None) -> Tracks:
-        passed = 0.0
-        if self._last_timestamp is not None:
-            passed = max(frame.timestamp_ns - self._last_timestamp, 0) / 1e9
+        last_ns = frame.timestamp_ns if self.last_timestamp_ns is None else self.last_timestamp_ns
+        passed = max(frame.timestamp_ns - last_ns, 0) / 1e9
         if passed > max(self._settings.lost_seconds, _LONGEST_STEP):
             self.reset()  # whatever is there now, nobody knows it to be what was there then
         seconds = min(passed, _LONGEST_STEP)
@@ -215,7 +215,7 @@ class SmoTracker:
         self.detections = None
         self._pass.advance(frame, shift)
         # from here on the targets are on this frame, even if it fails
-        self._last_timestamp = frame.timestamp_ns
+        self.last_timestamp_ns = frame.timestamp_ns
         self._schedule.advance(seconds, self._settings)
         self.frames += 1
         self._occlusions.predict(shift, seconds)

@@ -88,9 +88,14 @@ class RigCamera:
     times: Float64Array
     stamps: Float64Array
 
-    def pixels(self, points: Float64Array) -> Float64Array:
-        """Where points (N, 3) of the world appear, float64 (N, 2) pixels; NaN outside the image."""
-        directions = self.pose.points_from_world(points)
+    def pixels(self, points: Float64Array, pose: Pose | None = None) -> Float64Array:
+        """Where points (N, 3) of the world appear, float64 (N, 2) pixels; NaN outside the image.
+
+        Args:
+            points: metres.
+            pose: of the camera, if it is somewhere else than at its place.
+        """
+        directions = (pose or self.pose).points_from_world(points)
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         pixels = np.asarray(self.calibration.project(directions), dtype=np.float64)
         height, width = self.calibration.size

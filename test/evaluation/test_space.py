@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from smotracker_ros.evaluation.space import START_NS, TrackerErrors, pose_bound, score_targets, simulate_tracks
+from smotracker_ros.evaluation.sway import Sway
+from smotracker_ros.space.fusion.fusion import Fusion
 from smotracker_ros.space.fusion.sightings import FusedTargets, TargetEstimate
 from smotracker_ros.training.space_rig import Rig, SpaceSettings, make_rig
 
@@ -86,3 +88,34 @@ def test_the_benchmark_runs() -> None:
     settings = SpaceSettings(seconds=6.0, targets=1, fps=10.0)
     line = module.row(settings, [module.fuse_scene(settings, 3, TrackerErrors())], module.poses(settings, 3, 1))
     assert line.count("|") == module.HEAD.splitlines()[0].count("|") and "nan" not in line
+
+
+def test_masts_sway_as_much_as_stated_about_where_they_stand() -> None:
+    camera = make_rig(SpaceSettings(), seed=1).cameras[1]
+    assert Sway().moved(camera.pose, 1, 3.0) is camera.pose
+    sway, times = Sway(1.5, height=5.0, late_seconds=0.1), np.arange(0, 300, 0.1)
+    poses = [sway.moved(camera.pose, 1, time) for time in times]
+    turns = np.degrees([(pose.rotation * camera.pose.rotation.inv()).as_rotvec() for pose in poses])
+    np.testing.assert_allclose(turns[:, :2].std(axis=0), 1.5, rtol=0.05)
+    np.testing.assert_allclose(turns[:, 2], 0, atol=1e-9)
+    shifts = np.array([pose.position - camera.pose.position for pose in poses])
+    np.testing.assert_allclose(shifts[:, :2].std(axis=0), 5 * np.radians(1.5), rtol=0.05)
+    assert np.linalg.norm(np.diff(turns, axis=0), axis=1).max() < 1.0, "within a tenth of a second"
+    late, then = sway.stated(camera.pose, 1, 7.0), sway.moved(camera.pose, 1, 6.9)
+    np.testing.assert_array_equal(late.position, then.position)
+    assert not np.allclose(sway.moved(camera.pose, 2, 6.9).position, then.position), "each sways its own way"
+
+
+def test_late_poses_of_masts_that_sway_cost_places_and_right_ones_do_not() -> None:
+    settings = SpaceSettings(seconds=10.0, fps=10.0, targets=2, distance=100.0)
+    rig = make_rig(settings, seed=3)
+
+    def error(sway: Sway) -> float:
+        fusion = Fusion([camera.name for camera in rig.cameras])
+        views = simulate_tracks(rig, TrackerErrors(), 3, sway)
+        results = [result for view in views for result in fusion.add(view)] + fusion.flush()
+        return score_targets(results, rig, settings.seconds, 0.5).error
+
+    standing, swaying, late = error(Sway()), error(Sway(1.5)), error(Sway(1.5, late_seconds=0.1))
+    assert swaying < 1.3 * standing
+    assert late > 1.8 * swaying

@@ -118,6 +118,7 @@ def test_the_next_frame_works_whichever_call_has_failed(frames: list[Frame], sce
         run.restore(snapshots[index])
         with failing(number), pytest.raises(torch.OutOfMemoryError, match="injected"):
             run.tracker.update(frames[index])
+        assert run.tracker.last_timestamp_ns == frames[index].timestamp_ns, "the targets have moved with that frame"
         before = seen(answers[index - 1]) if index else {}
         for frame in frames[index + 1 : index + 3]:
             after = run.tracker.update(frame)

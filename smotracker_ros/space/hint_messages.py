@@ -1,23 +1,21 @@
-"""Hints in space out of messages: where a radar, a beacon or another tracker believes a target to be."""
+"""Hints in space out of messages, whether rclpy or rosbags has read them: one rule for nodes and bags."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from vision_msgs.msg import Detection3D, Detection3DArray
 
 from smotracker_ros.core.frames import Frame
 from smotracker_ros.io.calibration import Calibration
-from smotracker_ros.ros.images import to_nanoseconds
-from smotracker_ros.ros.poses import Poses
+from smotracker_ros.space.frame_poses import Poses, stamp_of
 from smotracker_ros.space.hints import HintErrors, SpaceHint
 from smotracker_ros.space.poses import PoseError
-from smotracker_ros.tracking.gates import MOST_HINTS
+from smotracker_ros.tracking.gates import MOST_HINTS, GateBook
 
 FRIENDLY = "friendly:"
 """What stands before the name of a friendly target in `id` or `class_id`."""
@@ -29,7 +27,7 @@ _FARTHEST = 1e6
 
 @dataclass(frozen=True)
 class HintOptions:
-    """What hints do not say, as the node's parameters have it.
+    """What hints do not say, as the node's parameters and the command's options have it.
 
     Attributes:
         deviation: standard deviation in metres of a hint whose covariance is all zero.
@@ -38,10 +36,10 @@ class HintOptions:
         errors: of poses, and of what has passed since.
     """
 
-    deviation: float
-    direction_degrees: float
-    pose_friendly: str
-    errors: HintErrors
+    deviation: float = 10.0
+    direction_degrees: float = 1.0
+    pose_friendly: str = ""
+    errors: HintErrors = field(default_factory=HintErrors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +68,20 @@ class HintInbox:
         self._lock = threading.Lock()
         self._stated: list[_Stated] = []
 
-    def put(self, message: Detection3DArray) -> None:
-        """Take what a radar or another tracker has found."""
-        for number, detection in enumerate(message.detections):
-            self._keep(_of_detection(detection, message, number))
+    def put(self, message: Any) -> None:
+        """Take what a radar or another tracker has found: a `vision_msgs/Detection3DArray`."""
+        for detection in message.detections:
+            self._keep(_of_detection(detection, message))
 
-    def put_pose(self, message: PoseWithCovarianceStamped, friendly: str) -> None:
-        """Take the place of one target, such as a friendly drone's own; its orientation is of no use."""
+    def put_pose(self, message: Any, friendly: str) -> None:
+        """Take the place of one target, such as a friendly drone's own, as a `geometry_msgs/PoseWithCovarianceStamped`.
+
+        Its orientation is of no use.
+        """
         pose, header = message.pose.pose, message.header
         covariance = np.array(message.pose.covariance, dtype=np.float64).reshape(6, 6)[:3, :3]
         position = np.array([pose.position.x, pose.position.y, pose.position.z])
-        self._keep(_Stated(header.frame_id, to_nanoseconds(header.stamp), position, covariance, "cue_pose", friendly))
+        self._keep(_Stated(header.frame_id, stamp_of(header), position, covariance, "cue_pose", friendly))
 
     def take_all(
         self, frame: Frame, calibration: Calibration | None, poses: Poses | None, options: HintOptions
@@ -112,6 +113,12 @@ class HintInbox:
                 self.trouble = str(error)
         return found
 
+    def outcome(self, book: GateBook) -> tuple[int, dict[str, int]]:
+        """How many hints a tracker's book has used, and how many were refused here or there, by the reason."""
+        refused = Counter(book.counts) + self.counts
+        used = refused.pop("used", 0)
+        return used, dict(sorted(refused.items()))
+
     def clear(self) -> None:
         """Forget what has come."""
         with self._lock:
@@ -131,7 +138,7 @@ class HintInbox:
             self._stated.append(item)
 
 
-def _of_detection(detection: Detection3D, array: Detection3DArray, number: int) -> _Stated:
+def _of_detection(detection: Any, array: Any) -> _Stated:
     """A hint out of a detection: its box's centre, with the covariance of its first hypothesis."""
     center, covariance, class_id = detection.bbox.center.position, np.zeros((3, 3)), ""
     if detection.results:
@@ -142,7 +149,7 @@ def _of_detection(detection: Detection3D, array: Detection3DArray, number: int) 
             center = first.pose.pose.position
     names = [text.removeprefix(FRIENDLY) for text in (class_id, detection.id) if text.startswith(FRIENDLY)]
     header = detection.header if detection.header.frame_id else array.header
-    stamp = to_nanoseconds(detection.header.stamp) or to_nanoseconds(array.header.stamp)
+    stamp = stamp_of(detection.header) or stamp_of(array.header)
     position = np.array([center.x, center.y, center.z])
     source = f"{header.frame_id}/{detection.id}" if detection.id else ""
     return _Stated(header.frame_id, stamp, position, covariance, source, next(iter(names), ""))
