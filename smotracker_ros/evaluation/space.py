@@ -23,6 +23,8 @@ SETTLING_SECONDS = 3.0
 """The beginning of a scene is left out of positions' errors."""
 
 _NANOSECONDS = 1_000_000_000
+# Pixels that a false track is wide
+_FALSE_WIDTH = 6.0
 START_NS = 1_000 * _NANOSECONDS
 """Stamp of a scene's beginning."""
 
@@ -37,6 +39,7 @@ class TrackerErrors:
         gaps: interruptions per target and minute, each of half a second to two seconds, after which its id is new.
         switches: exchanges of ids between targets per target and minute.
         false_tracks: tracks per camera and minute of things that are no targets, each of two seconds.
+        widths: standard deviation of the logarithm of a box's width; 0.25 is what the embedded models have.
     """
 
     pixels: float = 0.5
@@ -44,6 +47,7 @@ class TrackerErrors:
     gaps: float = 1.0
     switches: float = 0.5
     false_tracks: float = 2.0
+    widths: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,13 @@ def _camera_views(number: int, rig: Rig, errors: TrackerErrors, rng: np.random.G
     pixels = np.stack([camera.pixels(places[:, frame], mast) for frame, mast in enumerate(masts)], axis=1)
     step = float(np.median(np.diff(camera.times))) if frames > 1 else 1.0
     ids, next_id = list(range(1, count + 1)), count + 1
-    hidden = np.zeros(count)
+    hidden, sides = np.zeros(count), np.random.default_rng([number, 19])
     fakes: list[tuple[int, float, Float64Array, Float64Array]] = []
     angle = 1 / float(camera.calibration.matrix[0, 0])
     height, width = camera.calibration.size
     for frame, stamp in enumerate(camera.stamps):
         time = camera.times[frame]
-        points, names, tracks = [], [], []
+        points, names, tracks, widths = [], [], [], []
         for target in range(count):
             if rng.random() < errors.gaps / 60 * step:
                 hidden[target] = time + rng.uniform(0.5, 2.0)
@@ -118,15 +122,19 @@ def _camera_views(number: int, rig: Rig, errors: TrackerErrors, rng: np.random.G
                 points.append(point)
                 tracks.append(ids[target])
                 names.append(CLASS_NAMES[rig.flights[target].class_id])
+                distance = float(np.linalg.norm(places[target, frame] - masts[frame].position))
+                widths.append(rig.flights[target].width / distance)
         if rng.random() < errors.false_tracks / 60 * step:
             fakes.append((next_id, time, rng.uniform(0, 1, 2) * (width, height), rng.normal(0, 20, 2)))
             next_id += 1
         fakes = [fake for fake in fakes if time - fake[1] < 2.0]
         for track, start, place, velocity in fakes:
+            widths.append(_FALSE_WIDTH * angle)
             points.append(place + velocity * (time - start))
             tracks.append(track)
             names.append("drone")
         noisy = np.array(points).reshape(-1, 2) + errors.pixels * rng.standard_normal((len(points), 2))
+        boxes = np.array(widths) * np.exp(errors.widths * sides.standard_normal(len(widths)))
         stated = sway.stated(camera.stated_pose, number, float(stamp))
         directions = stated.directions_to_world(camera.calibration.bearings(noisy.astype(np.float32)))
         yield View(
@@ -134,8 +142,8 @@ def _camera_views(number: int, rig: Rig, errors: TrackerErrors, rng: np.random.G
             START_NS + round(float(stamp) * _NANOSECONDS),
             stated.position,
             tuple(
-                Sighting(track, direction, errors.pixels * angle, name, 0.9)
-                for track, direction, name in zip(tracks, directions, names, strict=True)
+                Sighting(track, direction, errors.pixels * angle, name, 0.9, float(box))
+                for track, direction, name, box in zip(tracks, directions, names, boxes, strict=True)
                 if direction.any()
             ),
         )
