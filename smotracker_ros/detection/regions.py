@@ -28,7 +28,7 @@ _LARGEST_SHARE = 0.5
 _CUT = 2
 # Neighbouring strips share so many pixels of the network, so that what is no larger is shown whole by one of them, and
 # what strips show twice is at most this share of the frame; sides of pictures are multiples of the network's stride
-_STRIP_OVERLAP, _SHOWN_TWICE, _STRIDE = 64, 0.2, 32
+_STRIP_OVERLAP, _SHOWN_TWICE, _STRIDE = 64, 0.15, 32
 # Two views of one target overlap with at least this IoU
 _SAME_IOU = 0.4
 

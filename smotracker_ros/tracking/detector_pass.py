@@ -94,7 +94,7 @@ class DetectorPass:
 
     def again(self, look: Look, found: Detections) -> Look | None:
         """A second look, round what is too large for the parts of the frame; see :meth:`Look.again`."""
-        return look.again(self._view, found)
+        return look.again(self._view, found, boxes_of(self._targets.live))
 
     def closer(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import FloatArray
+from smotracker_ros.core.geometry import FloatArray, box_centers
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.detection import Detections
 from smotracker_ros.detection.motion_stack import DetectorView
@@ -59,20 +59,24 @@ class Look:
         shown = self.regions.show(boxes)
         return shown if self.within is None else shown & self.within(boxes)
 
-    def again(self, view: DetectorView, found: Detections) -> Look | None:
+    def again(self, view: DetectorView, found: Detections, known: FloatArray) -> Look | None:
         """A look round what is too large for the frame's parts, but for some of it; None: nothing is.
 
         Args:
             view: of the newest frame.
             found: what :meth:`detect` has found.
+            known: where targets are, float32 (N, 4), xyxy pixels.
         """
         if self.cut is None:
             return None
-        sure = found.boxes[found.scores >= self.settings.birth_confidence]
-        pieces = sure[self.cut(sure)]
-        if not len(pieces):
+        pieces = found.boxes[found.scores >= self.settings.birth_confidence]
+        centers = np.tile(box_centers(known), 2)
+        here = known[dataclasses.replace(self.regions, rim=0.0).show(centers)]
+        places = np.concatenate([pieces, here])
+        places = places[self.cut(places)]
+        if not len(places):
             return None
-        regions = view.regions(pieces, self.settings.detector_image_size)
+        regions = view.regions(places, self.settings.detector_image_size)
         return Look(regions, self.settings, regions.share, self.cut)
 
 

@@ -70,7 +70,7 @@ def test_no_frame_but_the_first_waits_for_a_look_at_all_of_it(tracker: SmoTracke
     frames = [sky([(100 + 2 * i, 200, 122 + 2 * i, 214)], i) for i in range(61)]
     seen = shares(tracker, frames)
     assert seen[0] == 1
-    assert max(seen[1:]) <= 0.45
+    assert max(seen[1:]) <= 0.6
     # a whole frame's price per clip, and a little for who is new or in doubt
     assert sum(seen[1:]) == pytest.approx(60 / RATE / 0.4, rel=0.3)
 
@@ -84,7 +84,7 @@ def test_whole_frames_are_seen_where_clips_are_not_adaptive() -> None:
     assert set(seen) == {0, 1}
 
 
-@pytest.mark.parametrize("place", [(8, 20), (186, 260), (250, 420), (310, 250), (440, 30), (612, 480)])
+@pytest.mark.parametrize("place", [(8, 20), (290, 420), (320, 250), (350, 30), (612, 480)])
 def test_who_appears_is_found_wherever_that_is(tracker: SmoTracker, place: tuple[float, float]) -> None:
     tracker.reset()
     x, y = place
@@ -92,14 +92,14 @@ def test_who_appears_is_found_wherever_that_is(tracker: SmoTracker, place: tuple
         boxes = [(60 + 2 * index, 120, 82 + 2 * index, 134)]
         newcomer = (x - 10, y - 7, x + 10, y + 7)
         tracks = tracker.update(sky([*boxes, newcomer] if index >= 16 else boxes, index))
-    # within a round, which is 1.2 clips of .4 seconds, and a moment
+    # within a round, which is 1.1 clips of .4 seconds, and a moment
     found = np.array([track.box for track in tracks.items], np.float32).reshape(-1, 4)
     assert pairwise_iou(np.float32([newcomer]), found).max() > 0.3
 
 
 def test_what_no_part_shows_whole_is_looked_at_by_itself(tracker: SmoTracker) -> None:
     tracker.reset()
-    large = (160.0, 200.0, 280.0, 270.0)
+    large = (260.0, 200.0, 380.0, 270.0)
     strips = Regions.strips(WIDTH, HEIGHT, 1.0)
     assert not any(strip.show(np.float32([large]))[0] for strip in strips)
     for index in range(50):
