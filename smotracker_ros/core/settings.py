@@ -138,8 +138,8 @@ class TrackerSettings:
     clip_seconds: float = _setting(
         _CLIPS,
         0.4,
-        "Length of a clip, in which the detector sees as much as one whole frame: parts of it in turns, or, where it must "
-        "see whole frames, the first one. 0: all of every frame.",
+        "Length of a clip, in which the detector sees as much as one whole frame: parts of it in turns, or, where it "
+        "must see whole frames, the first one. 0: all of every frame.",
         minimum=0.0,
         maximum=60.0,
     )

@@ -41,8 +41,8 @@ class DetectorSchedule:
         self._since_look: float | None = None
         self._turn = 0.0
         self._period = 0.0
-        # into how many parts the frame is divided, how many of them are due, and the next one
-        self._parts, self._owed, self._next = 1, 0.0, 0
+        # into how many parts the frame is divided, their price, how many of them are due, and the next one
+        self._parts, self._price, self._owed, self._next = 1, 1.0, 0.0, 0
 
     def reset(self) -> None:
         """Start anew with the next frame; the budget goes on."""
@@ -58,8 +58,8 @@ class DetectorSchedule:
         self._turn = 0.0 if self.ends(settings) else self._turn + seconds
 
     def ends(self, settings: TrackerSettings) -> bool:
-        """Whether the regular length of the clip is reached, whatever becomes of the next pass."""
-        return self._passed(self._since, settings.clip_seconds)
+        """Whether all of the frame has been seen since the clip began, as far as time tells."""
+        return self._passed(self._since, self._price * settings.clip_seconds)
 
     def looks(self, interval: float) -> bool:
         """Whether this frame is one of those, so many seconds apart, on which SAM2 looks at all targets of a kind.
@@ -89,7 +89,7 @@ class DetectorSchedule:
         Returns:
             Their numbers, from 0 on, in the order of their turns.
         """
-        self._parts = parts
+        self._parts, self._price = parts, price
         if settings.prompts == "first_frame":
             return [] if targets else list(range(parts))
         if self._since is None or settings.clip_seconds == 0:
