@@ -97,8 +97,9 @@ class DetectorSchedule:
         searches = settings.adaptive_clips and not targets
         step = parts * self._period / (price * settings.clip_seconds) * (_SEARCHES_PER_CLIP if searches else 1)
         self._owed = min(self._owed + step, float(parts))
-        # to the nearest frame
-        count = min(max(int(self._owed + step / 2), 0), parts)
+        # to the nearest frame; what is overdue because the budget was short comes as the budget allows
+        affordable = max(int(self._saved * parts / price), 1)
+        count = min(max(int(self._owed + step / 2), 0), parts, affordable)
         return [(self._next + turn) % parts for turn in range(count)]
 
     def doubtful(self, targets: Sequence[Target], settings: TrackerSettings, asked: Sequence[Target]) -> list[Target]:
