@@ -38,6 +38,11 @@ def main() -> None:
     parser.add_argument(
         "--gust-degrees", type=float, default=0.0, help="jerks of the mast, standard deviation in degrees"
     )
+    parser.add_argument(
+        "--hints",
+        action="store_true",
+        help="hint the followed target's direction to the tracker: it looks closer there",
+    )
     parser.add_argument("--paired", action="store_true", help="run each scene without and with the turns told")
     options = parser.parse_args()
     tracker = build_tracker(load_settings())
@@ -62,7 +67,11 @@ def run(tracker: SmoTracker, seed: int, options: argparse.Namespace, turn_degree
     """One scene."""
     scene = PanTiltScene(PanTiltSettings(seconds=options.seconds), seed)
     settings = LoopSettings(
-        delay=options.delay, fps=options.fps, gust_degrees=options.gust_degrees, turn_degrees=turn_degrees
+        delay=options.delay,
+        fps=options.fps,
+        gust_degrees=options.gust_degrees,
+        turn_degrees=turn_degrees,
+        hints=options.hints,
     )
     return follow_scene(scene, tracker, settings, seed)
 

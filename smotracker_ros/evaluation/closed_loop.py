@@ -8,16 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.io.calibration import track_bearings
+from smotracker_ros.io.calibration import Calibration, track_bearings
 from smotracker_ros.space.camera_turn import camera_turn
-from smotracker_ros.space.follow import Candidate, Follower, FollowSettings
+from smotracker_ros.space.follow import Aim, Candidate, Follower, FollowSettings
+from smotracker_ros.space.hints import HintErrors, SpaceHint
 from smotracker_ros.space.pan_tilt import Commander, HeadLimits, angle_rates, angles_of
-from smotracker_ros.space.poses import Float64Array, PoseBuffer
+from smotracker_ros.space.poses import Float64Array, PoseBuffer, PoseSource
 from smotracker_ros.tracking.tracker import SmoTracker
 from smotracker_ros.training.pan_tilt_scene import PanTiltScene, head_pose
 
 # Steps of the head's simulation, seconds
 _STEP = 0.005
+# Standard deviation of a hint's direction, at least and at most, degrees
+_HINT_DEGREES = (0.15, 2.0)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class LoopSettings:
             have them, as those of a mast with an inertial sensor.
         turn_degrees: standard deviation of the head's turn between two images that the tracker is told, as the stated
             angles have it; 0: it is told nothing.
+        hints: whether the tracker gets the followed target's direction as a hint: its detector looks closer there then
+            (:mod:`smotracker_ros.tracking.gates`).
         follow: how the target is chosen. Without a rule an operator does it: the first CONFIRMED track on the drone.
     """
 
@@ -46,6 +51,7 @@ class LoopSettings:
     first_error_degrees: float = 3.0
     gust_degrees: float = 0.0
     turn_degrees: float = 0.0
+    hints: bool = False
     follow: FollowSettings = field(default_factory=lambda: FollowSettings(rule="none"))
 
 
@@ -175,7 +181,9 @@ def follow_scene(scene: PanTiltScene, tracker: SmoTracker, settings: LoopSetting
         if settings.turn_degrees and tracker.last_timestamp_ns is not None:
             before_ns = tracker.last_timestamp_ns
             known = camera_turn(before_ns, stamp, stated_poses, scene.calibration, settings.turn_degrees)
-        tracks = tracker.update(Frame(image, stamp, index), known_shift=known)
+        aim = follower.at(stamp) if settings.hints else None
+        hints = [hint_of(aim, stamp, stated_poses, scene.calibration)] if aim is not None else []
+        tracks = tracker.update(Frame(image, stamp, index), hints=hints, known_shift=known)
         bearings = track_bearings(tracks, scene.calibration)
         waiting.append((now + settings.processing, stamp, candidates_of(tracks, bearings), stated))
         pixels = scene.pixels(now, pose)
@@ -202,6 +210,16 @@ def follow_scene(scene: PanTiltScene, tracker: SmoTracker, settings: LoopSetting
                 commander.step(None, np.zeros(2), period / ticks)
             head.command(at, commander.angles, commander.rates)
     return LoopResult(np.array(offsets), np.array(on_drone), ids, np.array(rates))
+
+
+def hint_of(aim: Aim, timestamp_ns: int, camera: PoseSource, calibration: Calibration) -> SpaceHint:
+    """Where the followed target must be, as a hint for the tracker of a camera in the base's frame."""
+    degrees = float(np.clip(np.degrees(aim.deviation), *_HINT_DEGREES))
+    errors = HintErrors(pose_degrees=0.05, pose_metres=0.05, speed=0.0)
+    return SpaceHint(
+        timestamp_ns, 100 * aim.direction, np.eye(3), camera, calibration, "followed", direction_degrees=degrees,
+        errors=errors,
+    )  # fmt: skip
 
 
 def candidates_of(tracks: object, bearings: Float64Array) -> list[Candidate]:
