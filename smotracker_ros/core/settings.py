@@ -138,16 +138,12 @@ class TrackerSettings:
     clip_seconds: float = _setting(
         _CLIPS,
         0.4,
-        "Length of a clip, in which the detector sees as much as one whole frame: parts of it in turns, or, where it "
-        "must see whole frames, the first one. 0: all of every frame.",
+        "Length of a clip: the detector sees all of the first frame of each. 0: of every frame.",
         minimum=0.0,
         maximum=60.0,
     )
     adaptive_clips: bool = _setting(
-        _CLIPS,
-        True,
-        "Let the detector see parts of frames in turns, earlier when none is alive, and the surroundings of uncertain "
-        "masklets. false: whole frames at the start of clips alone.",
+        _CLIPS, True, "Run the detector earlier when none is alive, and around masklets that are uncertain."
     )
     max_detector_share: float = _setting(
         _CLIPS,

@@ -6,7 +6,6 @@ A region is seen at the scale at which the whole frame would be, so that confide
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,11 +23,6 @@ _LEAST_SIDE, _SIDE_STEP = 192, 64
 _RIM = 24
 # Beyond this share of the frame regions save too little to be worth their edges
 _LARGEST_SHARE = 0.5
-# What ends so many pixels of the network from a region's inner edge, or nearer, may be cut off there
-_CUT = 2
-# Neighbouring strips share so many pixels of the network, so that what is no larger is shown whole by one of them, and
-# what strips show twice is at most this share of the frame; sides of pictures are multiples of the network's stride
-_STRIP_OVERLAP, _SHOWN_TWICE, _STRIDE = 64, 0.15, 32
 # Two views of one target overlap with at least this IoU
 _SAME_IOU = 0.4
 
@@ -80,35 +74,6 @@ class Regions:
         found = Regions(np.array(regions, dtype=np.int64).reshape(-1, 4), width, height, _RIM / scale)
         return found if found.share <= _LARGEST_SHARE else Regions.whole(width, height)
 
-    @staticmethod
-    def strips(width: int, height: int, scale: float) -> tuple[Regions, ...]:
-        """Parts of one size, side by side along the frame's longer side, that show all of it; as many as pay.
-
-        Args:
-            width: of the frame, pixels.
-            height: of the frame, pixels.
-            scale: pixels of the network per pixel of the frame.
-        """
-        longer = max(width, height)
-        side, count = longer, 1
-        for number in range(2, int(_SHOWN_TWICE * longer * scale / _STRIP_OVERLAP) + 2):
-            least = (longer * scale + (number - 1) * _STRIP_OVERLAP) / number
-            stepped = int(np.ceil(np.ceil(least / _STRIDE - 1e-6) * _STRIDE / scale - 1e-6))
-            if number * stepped <= (1 + _SHOWN_TWICE) * longer + number:
-                side, count = stepped, number
-        if count == 1:
-            return (Regions.whole(width, height),)
-        begins = np.round(np.linspace(0, longer - side, count)).astype(np.int64).tolist()
-        boxes = [
-            [begin, 0, begin + side, height] if width >= height else [0, begin, width, begin + side] for begin in begins
-        ]
-        return tuple(Regions(np.array([box]), width, height, _RIM / scale) for box in boxes)
-
-    @staticmethod
-    def joined(parts: Sequence[Regions]) -> Regions:
-        """Several of one frame, seen at one scale, as one."""
-        return dataclasses.replace(parts[0], boxes=np.concatenate([part.boxes for part in parts]))
-
     @property
     def is_whole(self) -> bool:
         """Whether they are the whole frame."""
@@ -120,17 +85,15 @@ class Regions:
         return float(sum(_area(box) for box in self.boxes)) / (self.width * self.height)
 
     def show(self, boxes: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which boxes, float32 (M, 4), lie in a region, their centres well inside it, bool (M,)."""
+        """Which boxes, float32 (M, 4), have their centres well inside a region, bool (M,)."""
         if self.is_whole:
             return np.ones(len(boxes), dtype=np.bool_)
         # at the frame's own edges there is nothing more to see
         inner = np.not_equal(self.boxes, [0, 0, self.width, self.height])
-        inwards, everywhere = np.array([1, 1, -1, -1]), np.array([-np.inf, -np.inf, np.inf, np.inf])
-        limits = np.where(inner, self.boxes + self.rim * inwards, everywhere)
-        edges = np.where(inner, self.boxes + self.rim * _CUT / _RIM * inwards, everywhere)
-        centers, corners = box_centers(boxes)[:, None], as_boxes(boxes)[:, None]
+        limits = self.boxes + inner * np.array([self.rim, self.rim, -self.rim, -self.rim])
+        limits = np.where(inner, limits, np.array([-np.inf, -np.inf, np.inf, np.inf]))
+        centers = box_centers(boxes)[:, None]
         inside = np.all((centers >= limits[:, :2]) & (centers <= limits[:, 2:]), axis=2)
-        inside &= np.all((corners[..., :2] >= edges[:, :2]) & (corners[..., 2:] <= edges[:, 2:]), axis=2)
         return np.asarray(np.any(inside, axis=1))
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from smotracker_ros.core.code_version import code_checksum
 from smotracker_ros.core.frames import Frame
-from smotracker_ros.core.geometry import box_sizes
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
 from smotracker_ros.detection.regions import Regions
@@ -27,9 +26,6 @@ from smotracker_ros.tracking.camera_motion import CameraMotion
 
 # Detections below this confidence are of no use to any tracker
 LEAST_CONFIDENCE = 0.02
-
-# A detector that sees this share of an object sees it
-_PIECE_SHARE = 0.5
 
 FRAMES_CODE = ("core/frames.py", "io/*.py", "evaluation/sequences.py")
 """The code that makes frames and numbers them."""
@@ -112,18 +108,10 @@ class CachedDetector:
     def detect_in(
         self, frame: Frame, regions: Regions, least_confidence: float = 0.0, image_size: int = 0
     ) -> Detections:
-        """What the regions show of the frame with that index; of what they cut, the pieces that are most of it."""
+        """What the regions show of the frame with that index."""
         found = self._found(frame, least_confidence)
         self.passes += regions.share
-        shown = regions.show(found.boxes)
-        parts, rest = [found.select(shown)], found.select(~shown)
-        for x1, y1, x2, y2 in regions.boxes.tolist():
-            pieces = np.clip(rest.boxes, (x1, y1, x1, y1), (x2, y2, x2, y2)).astype(np.float32)
-            sizes, all_sizes = box_sizes(pieces), box_sizes(rest.boxes)
-            most = sizes.prod(axis=1) >= _PIECE_SHARE * all_sizes.prod(axis=1)
-            kept = np.flatnonzero(most & regions.show(pieces))
-            parts.append(Detections(pieces[kept], rest.scores[kept], rest.class_ids[kept]))
-        return Detections.joined(parts)
+        return found.select(regions.show(found.boxes))
 
     def detect(self, frame: Frame, least_confidence: float = 0.0, image_size: int = 0) -> Detections:
         """Detections of the frame with that index; the image is not looked at."""

@@ -15,13 +15,13 @@ from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import TrackState
 from smotracker_ros.detection import Detections, Detector
 from smotracker_ros.detection.motion_stack import DetectorView
+from smotracker_ros.detection.regions import Regions
 from smotracker_ros.masklets.propagator import Propagator
 from smotracker_ros.tracking.association import associate
 from smotracker_ros.tracking.background import Background
 from smotracker_ros.tracking.camera_motion import CameraShift
 from smotracker_ros.tracking.clutter import ClutterMap
 from smotracker_ros.tracking.costs import Side, appearance_matters
-from smotracker_ros.tracking.frame_looks import FrameParts, Look
 from smotracker_ros.tracking.occlusion import SAME_PLACE, Occlusions
 from smotracker_ros.tracking.population import Population
 from smotracker_ros.tracking.target import Target, boxes_of
@@ -79,40 +79,28 @@ class DetectorPass:
         self._view.push(frame, shift.matrix)
         self.clutter.predict(shift)
 
-    def parts(self, frame: Frame, settings: TrackerSettings) -> FrameParts:
-        """The parts in which the frame of the last :meth:`advance` is seen in turns."""
-        return FrameParts.of(self._view, frame, settings)
+    def regions(self, targets: Sequence[Target], settings: TrackerSettings) -> Regions:
+        """What of the frame to look at in order to see some targets."""
+        return self._view.regions(boxes_of(targets), settings.detector_image_size)
 
-    def around(self, targets: Sequence[Target], settings: TrackerSettings) -> Look:
-        """How to look in order to see some targets."""
-        return Look.at(self._view.regions(boxes_of(targets), settings.detector_image_size), settings)
-
-    def detect(self, look: Look) -> Detections:
-        """Look at the frame of the last :meth:`advance`, and leave out what the user ignores."""
-        found = look.detect(self._view)
+    def detect(self, regions: Regions, settings: TrackerSettings) -> Detections:
+        """Look at regions of the frame of the last :meth:`advance`, and leave out what the user ignores."""
+        found = self._view.detect(settings.detector_confidence, settings.detector_image_size, regions)
         return found.select(~self._background.ignores(found.boxes))
 
-    def again(self, look: Look, found: Detections) -> Look | None:
-        """A second look, round what is too large for the parts of the frame; see :meth:`Look.again`."""
-        return look.again(self._view, found, boxes_of(self._targets.live))
-
     def closer(
-        self,
-        frame: Frame,
-        gates: Sequence[FloatArray],
-        within: Callable[[FloatArray], npt.NDArray[np.bool_]],
-        settings: TrackerSettings,
-    ) -> Look | None:
+        self, frame: Frame, gates: Sequence[FloatArray], settings: TrackerSettings
+    ) -> tuple[Regions, TrackerSettings, float] | None:
         """How to look closer at some places: as many of the latest as fit into a frame's price.
 
         Args:
             frame: the present frame.
             gates: boxes of each place, float32 (N, 4), xyxy pixels; the latest last.
-            within: see :class:`Look`.
             settings: as for whole frames.
 
         Returns:
-            The look. None where it is dearer than a whole frame, or the detector sees whole frames only.
+            Regions, the settings with which to look at them, and the price in whole frames' passes. None where a closer
+            look is dearer than a whole frame, or the detector sees whole frames only.
         """
         image_size = round(_CLOSER * self._view.scale(settings.detector_image_size) * max(frame.width, frame.height))
         if image_size == 0:
@@ -122,33 +110,40 @@ class DetectorPass:
             regions = self._view.regions(boxes[(box_sizes(boxes) > 0).all(axis=1)], image_size)
             price = regions.share * _CLOSER**2
             if not regions.is_whole and price <= 1:
-                return Look(regions, _closer(settings, image_size), price, within)
+                return regions, _closer(settings, image_size), price
         return None
 
     def run(
         self,
         frame: Frame,
-        look: Look,
+        regions: Regions,
         found: Detections,
+        settings: TrackerSettings,
         observe: Observer | None = None,
+        within: Callable[[FloatArray], npt.NDArray[np.bool_]] | None = None,
     ) -> dict[int, FloatArray]:
         """Match detections with live masklets, then with lost ones; the rest are born.
 
         Args:
             frame: the one of the last :meth:`advance`.
-            look: how it was looked at; targets of which that does not speak are left as they are.
-            found: detections of which the look speaks.
+            regions: what of it was looked at; targets elsewhere are left as they are.
+            found: detections in it, of :meth:`detect`.
+            settings: thresholds and limits.
             observe: is told both sides of each association.
+            within: which boxes, float32 (N, 4), are spoken of at all; None: all that the regions show.
 
         Returns:
             By the ids of targets that are new or elsewhere than their masks: the box, float32 (4,), to prompt with.
         """
-        settings = look.settings
-        seen = self.seen(look)
+        seen = self.seen(regions)
+        if within is not None:
+            found = found.select(within(found.boxes))
+            spoken_of = within(boxes_of(seen)).tolist()
+            seen = [target for target, is_spoken_of in zip(seen, spoken_of, strict=True) if is_spoken_of]
         live = [target for target in seen if target.is_live]
         lost = [target for target in seen if target.state is TrackState.LOST]
         # what lies still at a known place of clutter says nothing about a target that flies past
-        still, travelled = self.clutter.claim(found.boxes, look.speaks_of(self.clutter.boxes))
+        still, travelled = self.clutter.claim(found.boxes, regions.show(self.clutter.boxes))
         free = np.flatnonzero(~still & ~show_several(found.boxes, live))
         appearance = self._describe(frame, found, free, live, settings)
         moved = self._occlusions.settle(self._targets, found.boxes[free], [target.id for target in seen])
@@ -186,11 +181,11 @@ class DetectorPass:
         free = free[~self._background.burnt_in(found.boxes[free])]
         return prompts | self._births(found, appearance, free, travelled, settings)
 
-    def seen(self, look: Look) -> list[Target]:
-        """The targets of which a look speaks, by id."""
+    def seen(self, regions: Regions) -> list[Target]:
+        """The targets that some regions show, by id."""
         targets = [self._targets[key] for key in sorted(self._targets)]
-        seen = look.speaks_of(boxes_of(targets))
-        return [target for target, is_seen in zip(targets, seen.tolist(), strict=True) if is_seen]
+        shown = regions.show(boxes_of(targets))
+        return [target for target, is_shown in zip(targets, shown.tolist(), strict=True) if is_shown]
 
     def _describe(
         self,

@@ -1,4 +1,4 @@
-"""Adaptive clips: when the detector sees which parts of a frame, and the surroundings of doubtful targets, in a budget.
+"""Adaptive clips: when the detector sees whole frames, and when the surroundings of doubtful targets, within a budget.
 
 All is counted in seconds, so that a faster camera does not change what is found, only how often it is shown.
 """
@@ -35,19 +35,16 @@ class DetectorSchedule:
         self.passes = 0
         self.frames_seen = 0.0
         self._saved = _SAVED_PASSES
-        # seconds since the detector has begun to see all of the frame, and since it has seen anything, None before the
-        # first; since the clip's regular end; the last frame's period
+        # seconds since the detector has seen a whole frame and anything, None before the first; since the clip's
+        # regular end; the last frame's period
         self._since: float | None = None
         self._since_look: float | None = None
         self._turn = 0.0
         self._period = 0.0
-        # into how many parts the frame is divided, their price, how many of them are due, and the next one
-        self._parts, self._price, self._owed, self._next = 1, 1.0, 0.0, 0
 
     def reset(self) -> None:
         """Start anew with the next frame; the budget goes on."""
         self._since = self._since_look = None
-        self._owed, self._next = 0.0, 0
 
     def advance(self, seconds: float, settings: TrackerSettings) -> None:
         """Move on by one frame, so many seconds after the one before."""
@@ -58,8 +55,8 @@ class DetectorSchedule:
         self._turn = 0.0 if self.ends(settings) else self._turn + seconds
 
     def ends(self, settings: TrackerSettings) -> bool:
-        """Whether all of the frame has been seen since the clip began, as far as time tells."""
-        return self._passed(self._since, self._price * settings.clip_seconds)
+        """Whether the regular length of the clip is reached, whatever becomes of the next pass."""
+        return self._passed(self._since, settings.clip_seconds)
 
     def looks(self, interval: float) -> bool:
         """Whether this frame is one of those, so many seconds apart, on which SAM2 looks at all targets of a kind.
@@ -73,34 +70,19 @@ class DetectorSchedule:
         now, before = self._turn + self._period / 2, self._turn - self._period / 2
         return int(now / interval) > int(before / interval)
 
-    def due(
-        self, targets: Sequence[Target], settings: TrackerSettings, parts: int = 1, price: float = 1.0
-    ) -> list[int]:
-        """Which parts of the frame are due to be seen. Ask once for each frame.
-
-        The first frame is seen as a whole.
+    def starts(self, targets: Sequence[Target], settings: TrackerSettings) -> bool:
+        """Whether a clip starts on this frame: the detector sees all of it.
 
         Args:
             targets: all that are live.
-            settings: clip length: so often a whole frame's price is paid.
-            parts: into how many the frame is divided.
-            price: of all parts together, in whole frames; a round of turns takes as many clips.
-
-        Returns:
-            Their numbers, from 0 on, in the order of their turns.
+            settings: clip length.
         """
-        self._parts, self._price = parts, price
         if settings.prompts == "first_frame":
-            return [] if targets else list(range(parts))
-        if self._since is None or settings.clip_seconds == 0:
-            return list(range(parts))
+            return not targets
+        if self._passed(self._since, settings.clip_seconds):
+            return True
         searches = settings.adaptive_clips and not targets
-        step = parts * self._period / (price * settings.clip_seconds) * (_SEARCHES_PER_CLIP if searches else 1)
-        self._owed = min(self._owed + step, float(parts))
-        # to the nearest frame; what is overdue because the budget was short comes as the budget allows
-        affordable = max(int(self._saved * parts / price), 1)
-        count = min(max(int(self._owed + step / 2), 0), parts, affordable)
-        return [(self._next + turn) % parts for turn in range(count)]
+        return searches and self._passed(self._since, settings.clip_seconds / _SEARCHES_PER_CLIP)
 
     def doubtful(self, targets: Sequence[Target], settings: TrackerSettings, asked: Sequence[Target]) -> list[Target]:
         """At which targets the detector looks on this frame although no clip starts.
@@ -119,29 +101,19 @@ class DetectorSchedule:
             found += [*asked, *(target for target in targets if _is_uncertain(target, settings))]
         return list({target.id: target for target in found}.values())
 
-    def spend(self, price: float, turns: Sequence[int] = ()) -> bool:
-        """Whether the budget allows the detector a look at this frame; if so, it is spent.
+    def spend(self, share: float) -> bool:
+        """Whether the budget allows the detector to see that share of this frame; if so, it is spent.
 
-        Ask once for each frame. Looks at doubtful targets leave enough for a whole frame, or no clip would ever start.
-
-        Args:
-            price: of the look, in whole frames.
-            turns: the parts of the frame that are seen, of :meth:`due`; empty: the surroundings of targets.
+        Ask once for each frame. Parts of frames leave enough for a whole one, or no clip would ever start.
         """
-        if self._saved < (price if turns or price >= 1 else price + 1.0):
+        if self._saved < (share if share >= 1 else share + 1.0):
             return False
-        self._saved -= price
+        self._saved -= share
         self._since_look = 0.0
-        if price >= 1:
-            # parts that were not due are seen ahead of their time
-            self._owed = min(self._owed - self._parts, 0.0) if self._owed >= 1 else 0.0
-            self._since, self._next = 0.0, 0
-        elif turns:
-            self._owed, self._next = self._owed - len(turns), turns[-1] + 1
-            if 0 in turns:
-                self._since = 0.0
+        if share >= 1:
+            self._since = 0.0
         self.passes += 1
-        self.frames_seen += price
+        self.frames_seen += share
         return True
 
     def spend_aside(self, price: float) -> bool:
@@ -155,12 +127,12 @@ class DetectorSchedule:
         self.frames_seen += price
         return True
 
-    def take_back(self, price: float) -> None:
-        """The look of this frame has failed: the next frame is seen as a whole in its place."""
-        self._saved += price
-        self.reset()
+    def take_back(self, share: float) -> None:
+        """The look of this frame has failed: the next frame starts a clip in its place."""
+        self._saved += share
+        self._since = self._since_look = None
         self.passes -= 1
-        self.frames_seen -= price
+        self.frames_seen -= share
 
     def _passed(self, since: float | None, seconds: float) -> bool:
         """Whether so many seconds have passed, to the nearest frame."""

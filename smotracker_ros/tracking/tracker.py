@@ -11,6 +11,7 @@ from smotracker_ros.core.global_state import denormals_flushed
 from smotracker_ros.core.settings import TrackerSettings
 from smotracker_ros.core.tracks import Tracks, TrackState
 from smotracker_ros.detection import Detections, Detector, PromptedDetector
+from smotracker_ros.detection.regions import Regions
 from smotracker_ros.masklets.mask_choice import MotionAwareChoice
 from smotracker_ros.masklets.memory import POLICIES
 from smotracker_ros.masklets.propagator import Guess, Masklet, Propagator
@@ -22,7 +23,6 @@ from smotracker_ros.tracking.detector_schedule import DetectorSchedule
 from smotracker_ros.tracking.displacement import BackgroundTemplate
 from smotracker_ros.tracking.existence import FITTED, ExistenceModel
 from smotracker_ros.tracking.external_boxes import Cue, CueBook
-from smotracker_ros.tracking.frame_looks import Look
 from smotracker_ros.tracking.gates import GateBook, Hint
 from smotracker_ros.tracking.looks import LookQueue
 from smotracker_ros.tracking.occlusion import Occlusions
@@ -234,12 +234,12 @@ class SmoTracker:
         self.gates.advance(frame, self._targets, self._hints, passed)
         self._hints = []
         self.gates.spare(self._targets)
-        look = self._looks_at(frame)
-        if look is not None:
+        regions = self._regions(frame)
+        if regions is not None:
             try:
-                self._confront(frame, look)
+                self._confront(frame, regions)
             except BaseException:
-                self._schedule.take_back(look.price)
+                self._schedule.take_back(regions.share)
                 raise
         self._look_closer(frame)
         self._targets.retire(frame, self._settings, self._existence, self._pass.clutter, self.lost_share)
@@ -254,7 +254,7 @@ class SmoTracker:
             frame.index,
             (frame.height, frame.width),
             items,
-            look is not None,
+            regions is not None,
             self._background.ignored,
         )
 
@@ -344,40 +344,40 @@ class SmoTracker:
             self.cues.answer(self._targets[identity])
         self._open_cues = []
 
-    def _looks_at(self, frame: Frame) -> Look | None:
-        """How the detector looks at this frame, within the budget; None: not at all."""
+    def _regions(self, frame: Frame) -> Regions | None:
+        """What the detector looks at on this frame; None: nothing."""
         first_only = self._first_frame_only
         slipped = self._occlusions.slipped
         live = [t for t in self._targets.values() if first_only or (t.is_live and t.id not in slipped)]
-        parts = self._pass.parts(frame, self._settings)
-        turns = self._schedule.due(live, self._settings, parts.count, parts.price)
-        look = parts.look(turns, frame, self._settings) if turns else None
-        if not turns:
+        regions = Regions.whole(frame.width, frame.height)
+        if not self._schedule.starts(live, self._settings):
             asked = [target for target in self._targets.values() if target.id in self._occlusions.asked]
             doubtful = self._schedule.doubtful(live, self._settings, asked)
-            look = self._pass.around(doubtful, self._settings) if doubtful else None
-        return look if look is not None and self._schedule.spend(look.price, turns) else None
+            if not doubtful:
+                return None
+            regions = self._pass.regions(doubtful, self._settings)
+        return regions if self._schedule.spend(regions.share) else None
 
     def _look_closer(self, frame: Frame) -> None:
         """Let the detector look closer where hints say that something is."""
         gates = self.gates.wanted(self._targets)
         if not gates or self._first_frame_only:
             return
-        look = self._pass.closer(frame, [gate.places() for gate in gates], self.gates.hold, self._settings)
-        if look is not None and self._schedule.spend_aside(look.price):
+        look = self._pass.closer(frame, [gate.places() for gate in gates], self._settings)
+        if look is None:
+            return
+        regions, settings, price = look
+        if self._schedule.spend_aside(price):
             self.gates.looked()
-            self._confront(frame, look)
+            found = self._pass.detect(regions, settings)
+            self.detections = found if self.detections is None else Detections.joined([self.detections, found])
+            self._prompt(frame, self._pass.run(frame, regions, found, settings, self.observe, self.gates.hold))
 
-    def _confront(self, frame: Frame, look: Look) -> None:
+    def _confront(self, frame: Frame, regions: Regions) -> None:
         """Run the detector, and put masklets where it says."""
-        everything = self._pass.detect(look)
-        found = everything.select(look.speaks_of(everything.boxes))
-        self.detections = found if self.detections is None else Detections.joined([self.detections, found])
-        self._prompt(frame, self._pass.run(frame, look, found, self.observe))
-        self._occlusions.merge(self._targets, [target.id for target in self._pass.seen(look)])
-        again = self._pass.again(look, everything)
-        if again is not None and self._schedule.spend_aside(again.price):
-            self._confront(frame, again)
+        self.detections = self._pass.detect(regions, self._settings)
+        self._prompt(frame, self._pass.run(frame, regions, self.detections, self._settings, self.observe))
+        self._occlusions.merge(self._targets, [target.id for target in self._pass.seen(regions)])
 
     def _prompt(self, frame: Frame, prompts: Mapping[int, FloatArray]) -> None:
         """Put masklets where a detector pass says."""

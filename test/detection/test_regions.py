@@ -119,26 +119,3 @@ def test_regions_that_cover_most_of_a_frame_are_all_of_it() -> None:
     regions = Regions.around(places, 640, 512, 1.0)
     assert regions.is_whole and regions.show(np.float32([[-5, -5, 0, 0]])).all()
     assert dataclasses.replace(regions).share == 1
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "scale"),
-    [(1280, 720, 1.0), (640, 512, 1.0), (320, 256, 2.0), (720, 1280, 1.0), (3840, 2160, 1 / 3), (1000, 700, 1.0)],
-)
-def test_strips_show_every_target_whole_that_is_no_larger_than_their_overlap(
-    width: int, height: int, scale: float
-) -> None:
-    strips = Regions.strips(width, height, scale)
-    assert len(strips) > 1 and sum(strip.share for strip in strips) <= 1.21
-    assert len({strip.share for strip in strips}) == 1
-    generator = np.random.default_rng(0)
-    corners = generator.uniform((0, 0), (width, height), (2000, 2))
-    places = np.hstack([corners, corners + generator.uniform(2, 60, (2000, 2)) / scale]).astype(np.float32)
-    assert np.any([strip.show(places) for strip in strips], axis=0).all()
-    large = np.float32([[0, 0, width, height]])
-    assert not np.any([strip.show(large) for strip in strips]), "what no strip shows whole is none's business"
-
-
-def test_small_inputs_are_not_divided() -> None:
-    (only,) = Regions.strips(200, 160, 1.0)
-    assert only.is_whole

@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 
 from smotracker_ros.core.code_version import code_checksum
-from smotracker_ros.core.frames import Frame
-from smotracker_ros.detection import Detections
-from smotracker_ros.detection.regions import Regions
 from smotracker_ros.detection.yolo import YoloDetector
 from smotracker_ros.evaluation import detection_cache
 from smotracker_ros.evaluation.datasets import read_dataset
 from smotracker_ros.evaluation.detection_cache import (
     LEAST_CONFIDENCE,
-    CachedDetections,
     CachedDetector,
     LiveDetector,
     cached_detections,
@@ -64,20 +60,6 @@ def test_cached_detections_are_those_of_the_detector(
     assert found > 0, "a scene without sure detections proves nothing"
     assert served.passes == 3 * FRAMES
     assert (served.name, served.class_names) == (detector.name, detector.class_names)
-
-
-def test_regions_cut_cached_detections_as_they_cut_pictures() -> None:
-    boxes = np.float32([[10, 10, 30, 20], [90, 10, 112, 20], [98, 40, 130, 60]])
-    cached = CachedDetections(
-        np.zeros(3, np.int64), Detections(boxes, np.float32([0.9, 0.8, 0.7]), np.ones(3, int)), 0.1
-    )
-    served = CachedDetector(cached, {1: "drone"}, "none", lambda width, height, size: 1.0)
-    frame = Frame(np.zeros((80, 200, 3), np.uint8), 0, 0)
-    left = Regions(np.array([[0, 0, 104, 80]]), 200, 80)
-    np.testing.assert_array_equal(served.detect_in(frame, left).boxes, [[10, 10, 30, 20], [90, 10, 104, 20]])
-    trusted = dataclasses.replace(left, rim=24.0)
-    np.testing.assert_array_equal(served.detect_in(frame, trusted).boxes, boxes[:1])
-    assert len(served.detect_in(frame, Regions.whole(200, 80))) == 3
 
 
 def test_another_image_size_or_video_is_another_entry(

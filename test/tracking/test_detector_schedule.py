@@ -28,8 +28,8 @@ def target(quality: float = 0.9) -> Target:
 
 def asks(schedule: DetectorSchedule, targets: list[Target], settings: TrackerSettings, wanted: bool) -> bool:
     """Whether the detector sees whole frames or the surroundings of doubtful targets, which are half of a frame."""
-    if turns := schedule.due(targets, settings):
-        return schedule.spend(1.0, turns)
+    if schedule.starts(targets, settings):
+        return schedule.spend(1.0)
     doubtful = schedule.doubtful(targets, settings, [target()] if wanted else [])
     return bool(doubtful) and schedule.spend(SHARE)
 
@@ -59,63 +59,6 @@ def test_passes_per_second_do_not_depend_on_the_frame_rate(rate: int, busy: bool
     # what a slower camera cannot give is left out
     expected = min(15.0 if busy else 2.5, rate)
     assert passes == pytest.approx(expected, rel=0.15)
-
-
-def seen_in_turns(
-    settings: TrackerSettings, frames: int, parts: int, rate: float = 30, price: float = 0.0
-) -> list[tuple[int, list[int]]]:
-    """Frames with a calm target, and the parts of them that the detector sees.
-
-    Args:
-        price: of all parts; 0: a part's price is what is seen by it, and nothing is seen twice.
-    """
-    schedule, found = DetectorSchedule(), []
-    whole = price or 1.0
-    for frame in range(frames):
-        schedule.advance(1 / rate if frame else 0.0, settings)
-        turns = schedule.due([target()], settings, parts, whole)
-        cost = min(len(turns) * whole / parts, 1.0)
-        if turns and schedule.spend(cost, turns):
-            found.append((frame, turns if cost < 1 else list(range(parts))))
-    return found
-
-
-def test_the_parts_of_a_frame_take_turns() -> None:
-    found = seen_in_turns(SETTINGS, 25, 4)
-    assert found[0] == (0, [0, 1, 2, 3]), "the first frame is seen as a whole"
-    assert found[1:] == [(3, [0]), (6, [1]), (9, [2]), (12, [3]), (15, [0]), (18, [1]), (21, [2]), (24, [3])]
-    assert [turns for _, turns in seen_in_turns(TrackerSettings(clip_seconds=0.0), 3, 4)] == [[0, 1, 2, 3]] * 3
-
-
-@pytest.mark.parametrize("rate", [4, 8, 15, 30, 60, 90])
-@pytest.mark.parametrize("price", [1.0, 1.2])
-def test_parts_cost_as_much_as_a_whole_frame_per_clip_at_any_frame_rate(rate: int, price: float) -> None:
-    seconds = 24
-    found = seen_in_turns(SETTINGS, seconds * rate, 4, rate, price)
-    for part in range(4):
-        times = [frame / rate for frame, turns in found if part in turns]
-        assert len(times) == pytest.approx(seconds / 0.4 / price, rel=0.07)
-        assert np.diff(times).max() <= 0.4 * price + 1.01 / rate
-
-
-def test_an_empty_sky_is_searched_more_often_in_turns_too() -> None:
-    schedule, seen = DetectorSchedule(), []
-    for frame in range(25):
-        schedule.advance(1 / 30 if frame else 0.0, SETTINGS)
-        turns = schedule.due([], SETTINGS, 2)
-        if turns and schedule.spend(0.5 * len(turns), turns):
-            seen.append(frame)
-    assert seen == [0, *range(3, 25, 3)]
-
-
-def test_a_part_that_the_budget_refuses_stays_due() -> None:
-    found = seen_in_turns(TrackerSettings(clip_seconds=0.4, max_detector_share=0.01), 1500, 4)
-    turns = [seen for _, seen in found]
-    assert turns[0] == [0, 1, 2, 3]
-    # first what is saved up, then as the budget allows: never all at once
-    assert turns[1:] == [[index % 4] for index in range(len(turns) - 1)]
-    assert len(turns) - 1 == pytest.approx((3 - 1 + 0.01 * 1500) * 4, abs=1)
-    assert np.diff([frame for frame, _ in found[-10:]]).tolist() == [25] * 9
 
 
 def test_the_detector_runs_on_every_frame_if_clips_have_no_length() -> None:
@@ -190,8 +133,8 @@ def test_looks_at_doubtful_targets_leave_enough_for_clips() -> None:
     clips = 0
     for frame in range(600):
         schedule.advance(1 / 30 if frame else 0.0, settings)
-        if turns := schedule.due([target(0.2)], settings):
-            clips += schedule.spend(1.0, turns)
+        if schedule.starts([target(0.2)], settings):
+            clips += schedule.spend(1.0)
         elif schedule.doubtful([target(0.2)], settings, []):
             schedule.spend(0.2)
     assert clips >= 600 / 12 - 1
@@ -200,7 +143,7 @@ def test_looks_at_doubtful_targets_leave_enough_for_clips() -> None:
 def test_who_is_out_of_sight_is_looked_for_where_an_occlusion_asks() -> None:
     schedule, slipped = DetectorSchedule(), target()
     schedule.advance(0.0, SETTINGS)
-    assert schedule.spend(1.0, schedule.due([], SETTINGS))
+    assert schedule.starts([], SETTINGS) and schedule.spend(1.0)
     for _ in range(3):
         schedule.advance(1 / 30, SETTINGS)
     assert schedule.doubtful([], SETTINGS, [slipped]) == [slipped]
