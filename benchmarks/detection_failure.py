@@ -150,7 +150,7 @@ def table(results: Mapping[float, Cell], lead: Mapping[str, list[Cell]], title: 
     lines[-1] += "."
     lines += ["", "![HOTA and IDF1 by the share of detections taken away](detection_failure.png)"]
     for view in VIEWS:
-        lines += ["", f"### {title}: {TITLES[view]}, {count} sequences", ""]
+        lines += ["", f"### {title}, detections missing: {TITLES[view]}, {count} sequences", ""]
         lines += ["| gone | tracker | " + " | ".join(COLUMNS) + " | left of HOTA | left of IDF1 |"]
         lines += ["|---|---|" + "---|" * (len(COLUMNS) + 2)]
         for share, cell in results.items():
